@@ -1,0 +1,26 @@
+//! Compiles the `.proto` files with protox, so that no `protoc` is needed on a fresh machine.
+
+use std::error::Error;
+
+const FILES: [&str; 12] = [
+    "swarmkit/types.proto",
+    "swarmkit/specs.proto",
+    "swarmkit/objects.proto",
+    "swarmkit/control.proto",
+    "swarmkit/dispatcher.proto",
+    "swarmkit/ca.proto",
+    "swarmkit/raft.proto",
+    "swarmkit/logbroker.proto",
+    "swarmkit/resource.proto",
+    "swarmkit/health.proto",
+    "swarmkit/snapshot.proto",
+    "swarmkit/watch.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let descriptors = protox::compile(FILES, ["proto"])?;
+    tonic_prost_build::configure()
+        .compile_fds(descriptors)?;
+    Ok(())
+}

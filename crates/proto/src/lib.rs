@@ -1,0 +1,38 @@
+//! The wire: SwarmKit's messages and services, etcd's Raft messages, and the channel type that clients are built on.
+//!
+//! Everything here is generated from `proto/*.proto` but for the few helpers that every room needs: identifiers,
+//! timestamps and the type-erased [`Channel`]. No behaviour lives here. Mirrors SwarmKit's package `api`.
+
+pub mod channel;
+pub mod id;
+pub mod timestamp;
+
+pub use channel::Channel;
+
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    reason = "generated from the .proto files, which carry the documentation"
+)]
+mod docker {
+    pub mod swarmkit {
+        pub mod v1 {
+            tonic::include_proto!("docker.swarmkit.v1");
+        }
+    }
+}
+
+/// SwarmKit's protocol, package `docker.swarmkit.v1`.
+pub use docker::swarmkit::v1;
+
+/// The messages of etcd's Raft, package `raftpb`.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    reason = "generated from the .proto files, which carry the documentation"
+)]
+pub mod raftpb {
+    tonic::include_proto!("raftpb");
+}
