@@ -20,7 +20,11 @@ pub type Channel = BoxCloneSyncService<Request<Body>, Response<Body>, ChannelErr
 /// Makes a [`Channel`] of a service in this process, such as a generated server; nothing is sent over a socket.
 pub fn local<S>(service: S) -> Channel
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
     S::Future: Send + 'static,
 {
     BoxCloneSyncService::new(service.map_err(|never| match never {}))

@@ -1,0 +1,28 @@
+//! The form of every control loop: a pure state machine that reads tables and plans writes.
+
+use std::time::SystemTime;
+
+use crate::change::{Change, Write};
+use crate::tables::Tables;
+
+/// An orchestrator, the allocator, the scheduler and their like, without I/O or a clock of their own.
+///
+/// The manager's driver shows a loop every change once and in order, its own included, and asks for plans; between
+/// `resync` and the loss of leadership a loop may keep derived state. Events are hints: a loop resynchronised from the
+/// tables must come to the same plans.
+pub trait ControlLoop: Send {
+    /// The loop's name in logs.
+    fn name(&self) -> &'static str;
+
+    /// Forgets everything and starts from the tables.
+    fn resync(&mut self, now: SystemTime, tables: &Tables);
+
+    /// Takes note of a change that the tables already contain.
+    fn observe(&mut self, now: SystemTime, tables: &Tables, change: &Change);
+
+    /// What to write now. A plan applied and asked for again is empty.
+    fn plan(&mut self, now: SystemTime, tables: &Tables) -> Vec<Write>;
+
+    /// When to be asked for a plan next if nothing changes before.
+    fn wakeup(&self) -> Option<SystemTime>;
+}

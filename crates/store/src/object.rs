@@ -1,0 +1,124 @@
+//! What every store object has in common, and which table it lives in.
+
+use std::sync::Arc;
+
+use swarm_proto::v1::store_action::Target;
+use swarm_proto::v1::{
+    Cluster, Config, Extension, Meta, Network, Node, Resource, Secret, Service, Task, Volume,
+};
+
+use crate::change::{Change, Delta};
+use crate::table::Table;
+use crate::tables::Tables;
+
+/// The tables of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Members of the cluster.
+    Node,
+    /// Services.
+    Service,
+    /// Tasks.
+    Task,
+    /// Networks.
+    Network,
+    /// The one cluster object.
+    Cluster,
+    /// Secrets.
+    Secret,
+    /// Custom resources.
+    Resource,
+    /// Kinds of custom resources.
+    Extension,
+    /// Configs.
+    Config,
+    /// Cluster volumes.
+    Volume,
+}
+
+/// A message that the store keeps in a table.
+pub trait Object: prost::Message + Clone + Default + PartialEq + Send + Sync + 'static {
+    /// Its table.
+    const KIND: Kind;
+
+    /// The identifier.
+    fn id(&self) -> &str;
+
+    /// The name that must be unique in the table; empty where there is none.
+    fn name(&self) -> &str;
+
+    /// Version and times.
+    fn meta(&self) -> Option<&Meta>;
+
+    /// Version and times, made where missing.
+    fn meta_mut(&mut self) -> &mut Meta;
+
+    /// The version index at which the object was last written; 0 if never.
+    fn version(&self) -> u64 {
+        self.meta().and_then(|meta| meta.version.as_ref()).map_or(0, |version| version.index)
+    }
+
+    #[doc(hidden)]
+    fn table(tables: &Tables) -> &Table<Self>;
+    #[doc(hidden)]
+    fn table_mut(tables: &mut Tables) -> &mut Table<Self>;
+    #[doc(hidden)]
+    fn change(delta: Delta<Self>) -> Change;
+    #[doc(hidden)]
+    fn target(object: &Arc<Self>) -> Target;
+}
+
+macro_rules! objects {
+    ($($kind:ident, $field:ident, $name:expr;)*) => {
+        $(impl Object for $kind {
+            const KIND: Kind = Kind::$kind;
+
+            fn id(&self) -> &str {
+                &self.id
+            }
+
+            fn name(&self) -> &str {
+                let name: fn(&$kind) -> Option<&str> = $name;
+                name(self).unwrap_or_default()
+            }
+
+            fn meta(&self) -> Option<&Meta> {
+                self.meta.as_ref()
+            }
+
+            fn meta_mut(&mut self) -> &mut Meta {
+                self.meta.get_or_insert_default()
+            }
+
+            fn table(tables: &Tables) -> &Table<Self> {
+                &tables.$field
+            }
+
+            fn table_mut(tables: &mut Tables) -> &mut Table<Self> {
+                &mut tables.$field
+            }
+
+            fn change(delta: Delta<Self>) -> Change {
+                Change::$kind(delta)
+            }
+
+            fn target(object: &Arc<Self>) -> Target {
+                Target::$kind($kind::clone(object).into())
+            }
+        })*
+    };
+}
+
+// Nodes and tasks have no unique names: two machines may share a hostname, and a task is named by service and slot.
+objects! {
+    Node, nodes, |_| None;
+    Service, services, |object| Some(&object.spec.as_ref()?.annotations.as_ref()?.name);
+    Task, tasks, |_| None;
+    Network, networks, |object| Some(&object.spec.as_ref()?.annotations.as_ref()?.name);
+    Cluster, clusters, |object| Some(&object.spec.as_ref()?.annotations.as_ref()?.name);
+    Secret, secrets, |object| Some(&object.spec.as_ref()?.annotations.as_ref()?.name);
+    Resource, resources, |object| Some(&object.annotations.as_ref()?.name);
+    Extension, extensions, |object| Some(&object.annotations.as_ref()?.name);
+    Config, configs, |object| Some(&object.spec.as_ref()?.annotations.as_ref()?.name);
+    Volume, volumes, |object| Some(&object.spec.as_ref()?.annotations.as_ref()?.name);
+}

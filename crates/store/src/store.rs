@@ -1,0 +1,287 @@
+//! The store of a manager: committed tables for readers, proposed tables for the writer, and what lies between.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use prost::Message as _;
+use swarm_proto::v1::{InternalRaftRequest, StoreSnapshot};
+use tokio::sync::{Notify, broadcast, oneshot};
+
+use crate::change::Change;
+use crate::error::Error;
+use crate::feed::Feed;
+use crate::proposer::{Proposal, Proposer};
+use crate::tables::Tables;
+use crate::transaction::{Transaction, request};
+use crate::watch::{COMMITS_WAITING_MAX, Commit, Watch};
+
+/// A handle to the manager's store; clones share it.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+/// What the handles share.
+pub(crate) struct Shared {
+    committed: ArcSwap<Tables>,
+    /// Lock order: `writer` before `pending`. Appliers take `pending` alone, so a long plan never holds up commits.
+    writer: Mutex<Writer>,
+    pending: Mutex<VecDeque<Pending>>,
+    commits: broadcast::Sender<Commit>,
+    fed: Notify,
+    proposer: Arc<dyn Proposer>,
+    clock: fn() -> SystemTime,
+}
+
+/// The one writer's state.
+#[derive(Default)]
+struct Writer {
+    proposed: Tables,
+    leading: bool,
+    ticket_last: u64,
+    feed: Feed,
+}
+
+/// A proposed transaction whose commit is awaited.
+struct Pending {
+    ticket: u64,
+    /// The state after it: committing is swapping one pointer.
+    tables: Tables,
+    changes: Arc<[Change]>,
+    answer: oneshot::Sender<Result<(), Error>>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("version", &self.view().version()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
+impl Store {
+    /// An empty store that follows: it takes writes once [`Store::became_leader`] was called.
+    pub fn new(proposer: Arc<dyn Proposer>) -> Self {
+        Self::with_clock(proposer, SystemTime::now)
+    }
+
+    /// As [`Store::new`], with the clock that dates objects.
+    pub fn with_clock(proposer: Arc<dyn Proposer>, clock: fn() -> SystemTime) -> Self {
+        let shared = Shared {
+            committed: ArcSwap::default(),
+            writer: Mutex::default(),
+            pending: Mutex::default(),
+            commits: broadcast::Sender::new(COMMITS_WAITING_MAX),
+            fed: Notify::new(),
+            proposer,
+            clock,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The committed state.
+    pub fn view(&self) -> Tables {
+        Tables::clone(&self.shared.committed.load())
+    }
+
+    /// Every commit from now on.
+    pub fn watch(&self) -> Watch {
+        Watch::new(self.clone(), self.shared.commits.subscribe())
+    }
+
+    /// The committed state and every commit after it, with none missed in between.
+    pub fn view_and_watch(&self) -> (Tables, Watch) {
+        let pending = self.pending();
+        let watch = self.watch();
+        let view = self.view();
+        drop(pending);
+        (view, watch)
+    }
+
+    /// Runs a transaction on the newest proposed state and waits until it is committed. A closure that fails, or
+    /// changes nothing, leaves no trace in the log.
+    ///
+    /// # Errors
+    /// The closure's; else [`Error::NotLeader`], [`Error::LeadershipLost`] or [`Error::Log`].
+    pub async fn update<R, E: From<Error>>(
+        &self,
+        transact: impl FnOnce(&mut Transaction<'_>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let (result, committed) = self.propose(transact)?;
+        if let Some(committed) = committed {
+            committed.await.unwrap_or(Err(Error::LeadershipLost))?;
+        }
+        Ok(result)
+    }
+
+    /// As [`Store::update`], without waiting: the receiver tells the commit; none where nothing was changed.
+    ///
+    /// # Errors
+    /// The closure's; else [`Error::NotLeader`] or [`Error::Log`].
+    #[expect(clippy::type_complexity, reason = "the result and the news of its commit")]
+    pub fn propose<R, E: From<Error>>(
+        &self,
+        transact: impl FnOnce(&mut Transaction<'_>) -> Result<R, E>,
+    ) -> Result<(R, Option<oneshot::Receiver<Result<(), Error>>>), E> {
+        let mut guard = self.writer();
+        let writer = &mut *guard;
+        if !writer.leading {
+            return Err(Error::NotLeader.into());
+        }
+        let now = (self.shared.clock)();
+        let mut transaction = Transaction::new(writer.proposed.clone(), now, &mut writer.feed);
+        let result = transact(&mut transaction)?;
+        let (tables, changes, version, unfed) = transaction.into_parts();
+        if changes.is_empty() {
+            return Ok((result, None));
+        }
+        let changes: Arc<[Change]> = changes.into();
+        writer.ticket_last += 1;
+        let ticket = writer.ticket_last;
+        let body = request(ticket, version, &changes).encode_to_vec();
+        let (answer, committed) = oneshot::channel();
+        self.pending().push_back(Pending {
+            ticket,
+            tables: tables.clone(),
+            changes: changes.clone(),
+            answer,
+        });
+        if let Err(error) = self.shared.proposer.propose(Proposal { ticket, body }) {
+            self.pending().retain(|pending| pending.ticket != ticket);
+            return Err(Error::from(error).into());
+        }
+        writer.proposed = tables;
+        if !unfed {
+            writer.feed.push(&changes);
+            self.shared.fed.notify_one();
+        }
+        Ok((result, Some(committed)))
+    }
+
+    /// The log has committed this store's own proposal, which must be the oldest that is out.
+    ///
+    /// # Panics
+    /// When commits come out of order: the tables could no longer be trusted.
+    pub fn committed(&self, ticket: u64) {
+        let mut pending = self.pending();
+        let Some(first) = pending.pop_front() else {
+            panic!("commit of ticket {ticket}, and none is out");
+        };
+        assert_eq!(first.ticket, ticket, "commits arrive in the order of their proposals");
+        self.publish(first.tables, first.changes, false);
+        drop(pending);
+        // The caller may have gone; its write stands all the same.
+        let _ = first.answer.send(Ok(()));
+    }
+
+    /// The log has committed an entry that is not this store's own: another leader's, or one from before a restart.
+    ///
+    /// # Errors
+    /// [`Error::Undecodable`] where the body is not an `InternalRaftRequest` of known actions; nothing is changed.
+    pub fn apply(&self, body: &[u8]) -> Result<(), Error> {
+        let request = InternalRaftRequest::decode(body)
+            .map_err(|_| Error::Undecodable { what: "log entry" })?;
+        let mut writer = self.writer();
+        let pending = self.pending();
+        let mut tables = self.view();
+        let mut changes = Vec::with_capacity(request.action.len());
+        for action in request.action {
+            changes.extend(tables.follow(action)?);
+        }
+        if pending.is_empty() {
+            writer.proposed = tables.clone();
+            writer.feed.restart();
+        }
+        self.publish(tables, changes.into(), false);
+        Ok(())
+    }
+
+    /// Replaces the state by a snapshot's; watchers start anew.
+    pub fn restore(&self, snapshot: StoreSnapshot) {
+        let tables = Tables::from_snapshot(snapshot);
+        let mut writer = self.writer();
+        let pending = self.pending();
+        writer.proposed = tables.clone();
+        writer.feed.restart();
+        self.publish(tables, Arc::new([]), true);
+        drop(pending);
+    }
+
+    /// The member leads now and has applied all that was committed before. `index` is the last applied log index:
+    /// versions go on from there, so that none is ever used twice.
+    pub fn became_leader(&self, index: u64) {
+        let mut writer = self.writer();
+        let mut tables = self.view();
+        tables.version = tables.version.max(index);
+        writer.proposed = tables;
+        writer.leading = true;
+        writer.feed.restart();
+        self.shared.fed.notify_one();
+    }
+
+    /// The member no longer leads: what is proposed and not committed is dropped, and its callers are told.
+    pub fn lost_leadership(&self) {
+        let mut writer = self.writer();
+        let dropped: Vec<Pending> = self.pending().drain(..).collect();
+        writer.leading = false;
+        writer.proposed = self.view();
+        writer.feed.restart();
+        drop(writer);
+        for pending in dropped {
+            // A caller that has gone needs no answer.
+            let _ = pending.answer.send(Err(Error::LeadershipLost));
+        }
+    }
+
+    /// Whether writes are taken here.
+    pub fn is_leading(&self) -> bool {
+        self.writer().leading
+    }
+
+    /// Begins to collect changes for a control-loop driver, which takes them by [`Transaction::drain_feed`].
+    pub fn attach_feed(&self) {
+        self.writer().feed.attach();
+        self.shared.fed.notify_one();
+    }
+
+    /// Ends the collection that [`Store::attach_feed`] began.
+    pub fn detach_feed(&self) {
+        self.writer().feed.detach();
+    }
+
+    /// Waits until the feed has something new.
+    pub async fn fed(&self) {
+        self.shared.fed.notified().await;
+    }
+
+    pub(crate) fn downgrade(&self) -> Weak<Shared> {
+        Arc::downgrade(&self.shared)
+    }
+
+    pub(crate) fn from_shared(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Makes a state the committed one and tells the watchers; the caller holds `pending`, which orders commits.
+    fn publish(&self, tables: Tables, changes: Arc<[Change]>, resync: bool) {
+        self.shared.committed.store(Arc::new(tables.clone()));
+        // Nobody watching is fine.
+        let _ = self.shared.commits.send(Commit { tables, changes, resync });
+    }
+
+    // A panic inside a closure leaves both as they were before it: they are assigned after all that can fail.
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pending(&self) -> MutexGuard<'_, VecDeque<Pending>> {
+        self.shared.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,82 @@
+//! One table: objects by identifier and, where names are unique, by name.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+
+use crate::error::Error;
+use crate::object::Object;
+
+/// Objects of one kind in a persistent map; a clone shares everything.
+#[derive(Debug, Clone)]
+pub struct Table<T> {
+    objects: OrdMap<Arc<str>, Arc<T>>,
+    /// Lower-cased, as SwarmKit compares names without regard to case.
+    names: OrdMap<String, Arc<str>>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { objects: OrdMap::new(), names: OrdMap::new() }
+    }
+}
+
+impl<T: Object> Table<T> {
+    pub(crate) fn get(&self, id: &str) -> Option<&Arc<T>> {
+        self.objects.get(id)
+    }
+
+    pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<T>> {
+        self.objects.get(self.names.get(&name.to_lowercase())?)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
+        self.objects.values()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    pub(crate) fn by_id_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Arc<T>> {
+        self.objects
+            .range::<_, str>((Bound::Included(prefix), Bound::Unbounded))
+            .take_while(move |(id, _)| id.starts_with(prefix))
+            .map(|(_, object)| object)
+    }
+
+    /// Refuses a name that another object has.
+    pub(crate) fn check_name(&self, object: &T) -> Result<(), Error> {
+        let name = object.name();
+        match self.names.get(&name.to_lowercase()) {
+            Some(holder) if !name.is_empty() && &**holder != object.id() => {
+                Err(Error::NameConflict { kind: T::KIND, name: name.to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts `object` in place of the one with its identifier, which is returned.
+    pub(crate) fn put(&mut self, object: Arc<T>) -> Option<Arc<T>> {
+        let id: Arc<str> = object.id().into();
+        let old = self.objects.insert(id.clone(), object.clone());
+        if let Some(old) = &old
+            && old.name() != object.name()
+        {
+            self.names.remove(&old.name().to_lowercase());
+        }
+        if !object.name().is_empty() {
+            self.names.insert(object.name().to_lowercase(), id);
+        }
+        old
+    }
+
+    pub(crate) fn remove(&mut self, id: &str) -> Option<Arc<T>> {
+        let old = self.objects.remove(id)?;
+        if !old.name().is_empty() {
+            self.names.remove(&old.name().to_lowercase());
+        }
+        Some(old)
+    }
+}

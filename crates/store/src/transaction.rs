@@ -1,0 +1,143 @@
+//! A transaction: writes on a state of the tables, checked, numbered and collected for the log.
+
+use std::ops::Deref;
+use std::time::SystemTime;
+
+use swarm_proto::timestamp::from_system_time;
+use swarm_proto::v1::{InternalRaftRequest, Network, Node, Service, Task};
+
+use crate::change::{Change, Write};
+use crate::error::Error;
+use crate::feed::{Feed, FeedBatch};
+use crate::object::Object;
+use crate::tables::Tables;
+
+/// Writes in progress; its own are visible through the tables that it dereferences to. Dropped unless committed.
+#[derive(Debug)]
+pub struct Transaction<'a> {
+    tables: Tables,
+    changes: Vec<Change>,
+    /// The version index that every object written here gets.
+    version: u64,
+    now: SystemTime,
+    feed: &'a mut Feed,
+    /// Set by a control-loop driver, which has shown these changes to its loops already.
+    pub(crate) unfed: bool,
+}
+
+impl Deref for Transaction<'_> {
+    type Target = Tables;
+
+    fn deref(&self) -> &Tables {
+        &self.tables
+    }
+}
+
+impl<'a> Transaction<'a> {
+    pub(crate) fn new(tables: Tables, now: SystemTime, feed: &'a mut Feed) -> Self {
+        let version = tables.version + 1;
+        Self { tables, changes: Vec::new(), version, now, feed, unfed: false }
+    }
+
+    /// Adds an object; its version and times are set here.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::NameConflict`]; nothing is changed then.
+    pub fn create<T: Object>(&mut self, mut object: T) -> Result<(), Error> {
+        let now = from_system_time(self.now);
+        let meta = object.meta_mut();
+        meta.version.get_or_insert_default().index = self.version;
+        meta.created_at = Some(now);
+        meta.updated_at = Some(now);
+        self.changes.push(self.tables.create(object)?);
+        Ok(())
+    }
+
+    /// Replaces an object that nobody changed since the caller read it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::NameConflict`], and [`Error::OutOfSequence`] where the object's version is not
+    /// the stored one's; nothing is changed then.
+    pub fn update<T: Object>(&mut self, mut object: T) -> Result<(), Error> {
+        let id = object.id();
+        let stored = self
+            .tables
+            .get::<T>(id)
+            .ok_or_else(|| Error::NotFound { kind: T::KIND, id: id.to_owned() })?;
+        if stored.version() != object.version() {
+            return Err(Error::OutOfSequence { kind: T::KIND, id: id.to_owned() });
+        }
+        let created_at = stored.meta().and_then(|meta| meta.created_at);
+        let now = from_system_time(self.now);
+        let meta = object.meta_mut();
+        meta.version.get_or_insert_default().index = self.version;
+        meta.created_at = created_at;
+        meta.updated_at = Some(now);
+        self.changes.push(self.tables.update(object)?);
+        Ok(())
+    }
+
+    /// Removes an object.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn delete<T: Object>(&mut self, id: &str) -> Result<(), Error> {
+        let change = self.tables.delete::<T>(id)?;
+        self.tables.version = self.version;
+        self.changes.push(change);
+        Ok(())
+    }
+
+    /// Makes one planned write.
+    ///
+    /// # Errors
+    /// As the operation that it stands for.
+    pub fn write(&mut self, write: Write) -> Result<(), Error> {
+        match write {
+            Write::CreateTask(task) => self.create(*task),
+            Write::UpdateTask(task) => self.update(*task),
+            Write::DeleteTask(id) => self.delete::<Task>(&id),
+            Write::UpdateService(service) => self.update(*service),
+            Write::DeleteService(id) => self.delete::<Service>(&id),
+            Write::UpdateNode(node) => self.update(*node),
+            Write::DeleteNode(id) => self.delete::<Node>(&id),
+            Write::UpdateNetwork(network) => self.update(*network),
+            Write::DeleteNetwork(id) => self.delete::<Network>(&id),
+            Write::UpdateCluster(cluster) => self.update(*cluster),
+        }
+    }
+
+    /// The tables with this transaction's writes in them.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// What this transaction changed so far, in order.
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    /// When this transaction began, by the store's clock.
+    pub fn now(&self) -> SystemTime {
+        self.now
+    }
+
+    /// Takes what other transactions changed since the last call, for the control loops' driver; this transaction's
+    /// own changes will not come back to it.
+    pub fn drain_feed(&mut self) -> FeedBatch {
+        self.unfed = true;
+        self.feed.drain()
+    }
+
+    pub(crate) fn into_parts(self) -> (Tables, Vec<Change>, u64, bool) {
+        (self.tables, self.changes, self.version, self.unfed)
+    }
+}
+
+/// The log entry's body for a transaction (SwarmKit's `InternalRaftRequest`).
+pub(crate) fn request(ticket: u64, version: u64, changes: &[Change]) -> InternalRaftRequest {
+    InternalRaftRequest {
+        id: ticket,
+        action: changes.iter().map(|change| change.action(version)).collect(),
+    }
+}
