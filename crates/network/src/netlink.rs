@@ -122,14 +122,14 @@ impl Netlink {
         })
     }
 
-    /// Creates a veth pair, both ends up, one a port of the bridge and the other in the namespace, in one request.
+    /// Creates a veth pair in one request: one end up and a port of the bridge, the other in the namespace. That one
+    /// can't be brought up before it has its partner, so it is left to whoever sets it up in there.
     pub fn add_veth(&mut self, pair: &VethPair<'_>) -> Result<()> {
         let peer = LinkMessageBuilder::<LinkUnspec>::new()
             .name(pair.peer_name)
             .address(pair.peer_mac.0.to_vec())
             .mtu(pair.mtu)
             .setns_by_fd(pair.peer_netns)
-            .up()
             .build();
         let message = LinkMessageBuilder::<LinkVeth>::new(pair.name, pair.peer_name)
             .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))

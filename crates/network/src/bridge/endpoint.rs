@@ -84,6 +84,7 @@ fn set_up_inside(attachment: &Attachment) -> Result<()> {
         return Err(vanished(&attachment.interface));
     };
     let address = Ipv4Net::new_assert(attachment.ipv4, attachment.prefix_len);
+    netlink.link_up(link.header.index)?;
     netlink.add_address(link.header.index, address)?;
     netlink.add_default_route(attachment.gateway)
 }
