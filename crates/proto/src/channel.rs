@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::fmt;
 
 use http::{Request, Response};
 use tonic::body::Body;
@@ -12,7 +13,31 @@ use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 
 /// What a channel answers when it cannot carry a request at all.
-pub type ChannelError = Box<dyn Error + Send + Sync>;
+///
+/// A type of its own rather than the boxed error itself, since futures that hold a client with the latter cannot be
+/// spawned (the compiler finds their `From` "not general enough").
+#[derive(Debug)]
+pub struct ChannelError(Box<dyn Error + Send + Sync>);
+
+impl ChannelError {
+    /// Wraps a transport's error.
+    pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(error.into())
+    }
+}
+
+impl fmt::Display for ChannelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for ChannelError {
+    // The wrapped error itself, so that gRPC finds the status or connection error in it.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.0.as_ref())
+    }
+}
 
 /// A cloneable gRPC transport: in this process or to a peer.
 pub type Channel = BoxCloneSyncService<Request<Body>, Response<Body>, ChannelError>;

@@ -1,0 +1,44 @@
+//! The certificate authority of a swarm and everything that speaks mutual TLS with its certificates.
+//!
+//! Mirrors SwarmKit's package `ca`: a root ([`RootCa`]), join tokens ([`JoinToken`]), node certificates and who they
+//! name ([`Identity`]), the files they live in ([`CertificateFiles`]), the TLS configurations made of them
+//! ([`TlsMaterials`]), gRPC over these ([`serve`], [`connect`]), who may call what ([`Authorizer`]), and how a node gets
+//! and renews its certificate ([`request_certificate`], [`Renewer`]).
+//!
+//! Deliberately not here: the CA service itself, which writes the store (swarm-manager, `node_ca`), and the key that
+//! locks a manager's disk.
+
+mod authorize;
+mod chain;
+mod client;
+mod connect;
+mod error;
+mod files;
+mod identity;
+mod materials;
+mod number;
+mod pem;
+mod renew;
+mod request;
+mod root;
+mod serve;
+mod signer;
+mod tls;
+mod token;
+
+pub use authorize::{Authorizer, ForwardedCaller, rpc_error_text};
+pub use chain::NodeCertificate;
+pub use client::{CertificateRequest, IssuedCertificate, download_root_ca, request_certificate};
+pub use connect::{Credentials, connect, local_as};
+pub use error::CaError;
+pub use files::CertificateFiles;
+pub use identity::{Identity, PeerIdentity, Role};
+pub use materials::{Changes, TlsInfo, TlsMaterials};
+pub use renew::{RenewalClock, Renewer};
+pub use request::SigningRequest;
+pub use root::{RootCa, RootDigest};
+pub use serve::{ServeError, serve};
+pub use signer::{DEFAULT_NODE_CERTIFICATE_EXPIRY, MIN_NODE_CERTIFICATE_EXPIRY, Validity};
+pub use token::JoinToken;
+
+pub use authorize::require;

@@ -1,0 +1,150 @@
+//! The server side of gRPC between nodes: accepts, shakes hands, and hands requests on together with who sent them.
+//!
+//! Which methods a peer may call is not decided here: joining nodes have no certificate and must get through.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::Stream;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::Connected;
+use tracing::debug;
+
+use crate::{Identity, PeerIdentity, TlsMaterials};
+
+/// Peers that connect and don't speak are let go after this.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// So many handshakes at once; more wait in the kernel's backlog. Bounds what strangers can make us hold.
+const HANDSHAKES_MAX: usize = 256;
+/// Dead peers are noticed by pings, which every gRPC client answers.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// After this an accept error, such as too many open files, is tried again.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// The server ended otherwise than by its shutdown.
+#[derive(Debug, Error)]
+#[error("gRPC server failed")]
+pub struct ServeError(#[source] tonic::transport::Error);
+
+/// Serves the routes over mutual TLS until `shutdown` resolves; then waits for requests under way.
+///
+/// Every request has a [`PeerIdentity`] among its extensions. New connections use the newest materials.
+pub async fn serve(
+    listener: TcpListener,
+    materials: TlsMaterials,
+    routes: Routes,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let (sender, receiver) = mpsc::channel(HANDSHAKES_MAX);
+    let accepting = tokio::spawn(accept(listener, materials, sender));
+    let result = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(Incoming(receiver), async {
+            shutdown.await;
+            accepting.abort();
+        })
+        .await;
+    result.map_err(ServeError)
+}
+
+async fn accept(listener: TcpListener, materials: TlsMaterials, sender: mpsc::Sender<Connection>) {
+    let permits = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    while let Ok(permit) = permits.clone().acquire_owned().await {
+        let (stream, remote_addr) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                debug!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+                continue;
+            }
+        };
+        let (acceptor, sender) = (TlsAcceptor::from(materials.server_config()), sender.clone());
+        tokio::spawn(async move {
+            match handshake(acceptor, stream, remote_addr).await {
+                // The receiver is gone only when the server is shutting down.
+                Ok(connection) => drop(sender.send(connection).await),
+                Err(error) => debug!(%error, peer.addr = %remote_addr, "TLS handshake failed"),
+            }
+            drop(permit);
+        });
+    }
+}
+
+async fn handshake(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    remote_addr: SocketAddr,
+) -> io::Result<Connection> {
+    stream.set_nodelay(true)?;
+    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
+    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let identity = certificate.and_then(|certificate| Identity::from_certificate(certificate).ok());
+    Ok(Connection { stream, peer: PeerIdentity { identity, remote_addr: Some(remote_addr) } })
+}
+
+/// A connection after its handshake.
+struct Connection {
+    stream: TlsStream<TcpStream>,
+    peer: PeerIdentity,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = PeerIdentity;
+
+    fn connect_info(&self) -> PeerIdentity {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        pin!(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        pin!(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        pin!(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        pin!(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+struct Incoming(mpsc::Receiver<Connection>);
+
+impl Stream for Incoming {
+    type Item = io::Result<Connection>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(cx).map(|next| next.map(Ok))
+    }
+}

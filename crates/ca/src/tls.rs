@@ -1,0 +1,129 @@
+//! rustls configurations for the three ways in which nodes meet: as members, on joining, and before anything is known.
+//!
+//! Sessions are never resumed: a resumed session would keep the role of a certificate that has since been replaced.
+
+use std::sync::{Arc, LazyLock};
+
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, ServerConfig, SignatureScheme,
+    WantsVerifier,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+
+use crate::{CaError, NodeCertificate, RootCa};
+
+static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+    LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
+
+/// The cryptography that all of our TLS uses.
+pub(crate) fn provider() -> &'static CryptoProvider {
+    &PROVIDER
+}
+
+/// gRPC speaks HTTP/2 and nothing else.
+fn alpn() -> Vec<Vec<u8>> {
+    vec![b"h2".to_vec()]
+}
+
+/// A manager's server side: certificates of clients are verified if they have one, since joining nodes don't.
+pub(crate) fn server(root: &RootCa, node: &NodeCertificate) -> Result<ServerConfig, CaError> {
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(root.roots().clone(), PROVIDER.clone())
+            .allow_unauthenticated()
+            .build()
+            .map_err(|e| CaError::Untrusted(e.to_string()))?;
+    let mut config = ServerConfig::builder_with_provider(PROVIDER.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(CaError::Tls)?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(node.chain.clone(), PrivateKeyDer::Pkcs8(node.key.clone_key()))
+        .map_err(CaError::Tls)?;
+    config.alpn_protocols = alpn();
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+/// A member's client side.
+pub(crate) fn client(root: &RootCa, node: &NodeCertificate) -> Result<ClientConfig, CaError> {
+    let config = client_builder()?
+        .with_root_certificates(root.roots().clone())
+        .with_client_auth_cert(node.chain.clone(), PrivateKeyDer::Pkcs8(node.key.clone_key()))
+        .map_err(CaError::Tls)?;
+    Ok(finish(config))
+}
+
+/// The client side of a node that knows the root but has no certificate yet.
+pub(crate) fn joining_client(root: &RootCa) -> Result<ClientConfig, CaError> {
+    Ok(finish(client_builder()?.with_root_certificates(root.roots().clone()).with_no_client_auth()))
+}
+
+/// The client side of the very first contact: takes any certificate. Good for fetching the root, which is then
+/// compared with the token's digest, and for nothing else; no secret may be sent over it.
+pub(crate) fn unverified_client() -> Result<ClientConfig, CaError> {
+    let algorithms = PROVIDER.signature_verification_algorithms;
+    let config = client_builder()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate { algorithms }))
+        .with_no_client_auth();
+    Ok(finish(config))
+}
+
+fn client_builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, CaError> {
+    ClientConfig::builder_with_provider(PROVIDER.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(CaError::Tls)
+}
+
+fn finish(mut config: ClientConfig) -> ClientConfig {
+    config.alpn_protocols = alpn();
+    config.resumption = Resumption::disabled();
+    config
+}
+
+/// Accepts whoever answers, as long as it has the key of the certificate that it shows.
+#[derive(Debug)]
+struct AnyCertificate {
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
