@@ -1,1 +1,47 @@
-//! Room under construction.
+//! What agents talk to: sessions, heartbeats, assignments and statuses, while this manager leads.
+//!
+//! ```text
+//!   gRPC call ──> service ──> Core::step(now, Event) ──> Command ──> hub (streams), writer (store)
+//!   store commit ──> leadership ──> hub wakes the node's streams ──> each compares the tables with what it sent
+//! ```
+//!
+//! Mirrors SwarmKit's `manager/dispatcher`, field for field, so that stock engines take it for their own. Not here:
+//! replacing the tasks of dead nodes (swarm-orchestrator, which sees the node's state DOWN), and logs (swarm-manager).
+//!
+//! # When a node is dead
+//!
+//! SwarmKit gives every agent three heartbeats of 5 s, so a dead worker's tasks are replaced after 16 s. Here:
+//!
+//! - Our own agents say so (metadata [`AGENT_HEADER`] on `Session`) and are told a period of at most 1 s; 3 periods of
+//!   silence, so 3 s, are death. Stock engines keep the cluster's period, spread by half a second, and three of it.
+//! - A session stream that ends makes the node *suspect*, whichever agent it runs: the kernel closes the connections of
+//!   a killed daemon at once. From then on 3 s without a new session or a heartbeat are death. A daemon that is back
+//!   within them keeps all its tasks; so does one whose connection only broke, since agents reconnect in milliseconds.
+//! - A registration that is put off by the rate limit is a sign of life too.
+//! - When a manager begins to lead, every node is *unknown* and has twice the cluster's usual grace to find it.
+//!
+//! Down nodes are remembered for 24 hours; then their unfinished tasks become ORPHANED.
+
+mod assignments;
+mod batch;
+mod config;
+mod core;
+mod error;
+mod hub;
+mod leadership;
+mod messages;
+mod service;
+mod stream;
+mod writer;
+
+pub use crate::core::{Command, Core, Event, KnownNode, Registration, StreamId};
+pub use assignments::AssignmentSet;
+pub use batch::{Batch, NodeUpdate};
+pub use config::{Config, Timing};
+pub use error::SessionError;
+pub use leadership::Peers;
+pub use messages::Sequence;
+pub use service::Dispatcher;
+
+/// The metadata key by which our own agents announce on `Session` that they take short heartbeats; any value counts.
+pub const AGENT_HEADER: &str = "swarm-agent";

@@ -1,0 +1,94 @@
+//! The dispatcher's settings: SwarmKit's values, and where ours differ from them.
+
+use std::time::Duration;
+
+/// Time limits of sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// How often agents report; the cluster's setting replaces it.
+    pub heartbeat_period: Duration,
+    /// Periods told to stock agents vary by as much in both directions, so that they don't all come at once.
+    pub heartbeat_epsilon: Duration,
+    /// How many periods of silence make a node dead.
+    pub grace_multiplier: u32,
+    /// The longest period that our own agents are told.
+    pub swift_period_max: Duration,
+    /// The silence that a node is allowed after its session stream broke.
+    pub suspect_grace: Duration,
+    /// In this time a node may register [`Timing::rate_limit_attempts`] times.
+    pub rate_limit_period: Duration,
+    /// See [`Timing::rate_limit_period`].
+    pub rate_limit_attempts: u32,
+    /// How long a node is down before its tasks are taken for lost.
+    pub orphan_after: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            heartbeat_period: Duration::from_secs(5),
+            heartbeat_epsilon: Duration::from_millis(500),
+            grace_multiplier: 3,
+            swift_period_max: Duration::from_secs(1),
+            suspect_grace: Duration::from_secs(3),
+            rate_limit_period: Duration::from_secs(8),
+            rate_limit_attempts: 3,
+            orphan_after: Duration::from_secs(24 * 60 * 60),
+        }
+    }
+}
+
+impl Timing {
+    /// The base period for an agent, ours (`is_swift`) or a stock one.
+    pub(crate) fn period(&self, is_swift: bool) -> Duration {
+        if is_swift {
+            self.heartbeat_period.min(self.swift_period_max)
+        } else {
+            self.heartbeat_period
+        }
+    }
+
+    /// The silence that an agent is allowed.
+    pub(crate) fn grace(&self, is_swift: bool) -> Duration {
+        self.grace_of(self.period(is_swift))
+    }
+
+    pub(crate) fn grace_of(&self, period: Duration) -> Duration {
+        period * self.grace_multiplier
+    }
+
+    /// The silence that nodes are allowed after a change of leader, when all must find the new one first. As in
+    /// SwarmKit, twice the usual.
+    pub(crate) fn unknown_grace(&self) -> Duration {
+        self.grace(false) * 2
+    }
+}
+
+/// What the driver needs besides the store.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// This manager's node ID, which signs the statuses that it writes (`applied_by`).
+    pub node_id: String,
+    /// Time limits of sessions.
+    pub timing: Timing,
+}
+
+/// Changes are collected this long before the next message, once one was sent; the first after a pause goes out at
+/// once. SwarmKit waits 100 ms, which a service's start would feel.
+pub(crate) const ASSIGNMENT_WINDOW: Duration = Duration::from_millis(5);
+
+/// A message of assignments carries no more changes than this (SwarmKit's `modificationBatchLimit`), the first of a
+/// stream excepted.
+pub(crate) const CHANGES_PER_MESSAGE_MAX: usize = 100;
+
+/// A message of assignments is no larger than this, so that it delays heartbeats on the same connection little.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 1 << 20;
+
+/// Status changes per transaction: as SwarmKit's store, so that its members could follow the log.
+pub(crate) const CHANGES_PER_TRANSACTION_MAX: usize = 200;
+
+/// Requests that wait for the writer; beyond it, agents' calls wait. Each is one call of one agent.
+pub(crate) const WRITES_WAITING_MAX: usize = 1024;
+
+/// Messages that wait in a stream for a slow reader: one is enough, as the next is made from the state when it is due.
+pub(crate) const STREAM_MESSAGES_WAITING_MAX: usize = 1;

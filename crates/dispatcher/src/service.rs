@@ -1,0 +1,311 @@
+//! The gRPC service: checks who calls, hands events to the core, and starts streams.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rand::Rng as _;
+use swarm_ca::{Authorizer, ForwardedCaller, PeerIdentity, Role};
+use swarm_proto::id::new_id;
+use swarm_proto::timestamp::from_duration;
+use swarm_proto::v1::dispatcher_server;
+use swarm_proto::v1::node_status::State;
+use swarm_proto::v1::{
+    AssignmentsMessage, AssignmentsRequest, HeartbeatRequest, HeartbeatResponse, Node,
+    SessionMessage, SessionRequest, Task, TasksMessage, TasksRequest, UpdateTaskStatusRequest,
+    UpdateTaskStatusResponse, UpdateVolumeStatusRequest, UpdateVolumeStatusResponse,
+};
+use swarm_store::{Store, Tables};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use crate::assignments::AssignmentSet;
+use crate::batch::NodeUpdate;
+use crate::config::{Config, STREAM_MESSAGES_WAITING_MAX};
+use crate::core::{Command, Event, Registration, StreamId};
+use crate::leadership::{Leadership, Peers};
+use crate::messages::Sequence;
+use crate::stream::{AssignmentSource, SessionSource, Source, TaskSource, serve};
+use crate::{AGENT_HEADER, SessionError};
+
+/// The Dispatcher service; clones share it. Calls are refused but while [`Dispatcher::run`] runs.
+#[derive(Clone)]
+pub struct Dispatcher {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Store,
+    config: Config,
+    peers: Peers,
+    leadership: Mutex<Option<Arc<Leadership>>>,
+    stream_last: AtomicU64,
+}
+
+/// A caller that may use the service.
+struct Caller {
+    node_id: String,
+    addr: Option<String>,
+}
+
+/// Tells the core that a session stream has ended, however that came about.
+struct StreamGuard {
+    leadership: Arc<Leadership>,
+    node_id: String,
+    stream: StreamId,
+}
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        let node_id = std::mem::take(&mut self.node_id);
+        self.leadership.step(Event::StreamEnded { node_id, stream: self.stream });
+    }
+}
+
+/// Ends a term when [`Dispatcher::run`] ends or is dropped.
+struct TermGuard<'a>(&'a Dispatcher, Arc<Leadership>);
+
+impl Drop for TermGuard<'_> {
+    fn drop(&mut self) {
+        *self.0.slot() = None;
+        self.1.end();
+    }
+}
+
+impl Dispatcher {
+    /// A dispatcher over this store; `peers` are the managers that agents are told of.
+    pub fn new(store: Store, config: Config, peers: Peers) -> Self {
+        let shared = Shared {
+            store,
+            config,
+            peers,
+            leadership: Mutex::default(),
+            stream_last: AtomicU64::new(0),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Serves while this manager leads: from now until `shutdown` is ready or the future is dropped. Begins with a
+    /// full grace window for every node and ends all streams.
+    pub async fn run(&self, shutdown: impl Future<Output = ()>) {
+        let Shared { store, config, peers, .. } = &*self.shared;
+        let (tables, watch) = store.view_and_watch();
+        let seed = rand::rng().random();
+        let leadership = Leadership::begin(store.clone(), config, peers.clone(), &tables, seed);
+        *self.slot() = Some(leadership.clone());
+        let _term = TermGuard(self, leadership.clone());
+        tracing::info!("dispatcher starting");
+        tokio::select! {
+            () = leadership.run(watch) => {}
+            () = shutdown => tracing::info!("dispatcher stopping"),
+        }
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Arc<Leadership>>> {
+        self.shared.leadership.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leadership(&self) -> Result<Arc<Leadership>, SessionError> {
+        self.slot().clone().ok_or(SessionError::Stopped)
+    }
+
+    /// Who calls: a worker or manager of this cluster that was not removed from it, by its certificate alone.
+    fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
+        let tables = self.shared.store.view();
+        let identity =
+            authorizer(&tables)?.require_caller(request, &[Role::Worker, Role::Manager])?;
+        let addr = match ForwardedCaller::of(request.metadata()) {
+            Some(forwarded) => forwarded.remote_addr.and_then(|addr| host(&addr)),
+            None => request
+                .extensions()
+                .get::<PeerIdentity>()
+                .and_then(|peer| peer.remote_addr)
+                .map(|addr| addr.ip().to_canonical().to_string()),
+        };
+        Ok(Caller { node_id: identity.node_id, addr })
+    }
+
+    /// The caller and the term, for a call within a session.
+    fn in_session<T>(
+        &self,
+        request: &Request<T>,
+        session_id: &str,
+    ) -> Result<(Caller, Arc<Leadership>), Status> {
+        let caller = self.caller(request)?;
+        let leadership = self.leadership()?;
+        leadership.check(&caller.node_id, session_id)?;
+        Ok((caller, leadership))
+    }
+
+    fn start_stream<S: Source>(
+        &self,
+        leadership: &Leadership,
+        node_id: &str,
+        session_id: &str,
+        source: S,
+        guard: Option<StreamGuard>,
+    ) -> Result<Response<ReceiverStream<Result<S::Message, Status>>>, Status> {
+        let signal = leadership.hub.listen(node_id, session_id)?;
+        let (sender, receiver) = mpsc::channel(STREAM_MESSAGES_WAITING_MAX);
+        let store = self.shared.store.clone();
+        tokio::spawn(async move {
+            serve(source, store, signal, sender).await;
+            drop(guard);
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+fn authorizer(tables: &Tables) -> Result<Authorizer, Status> {
+    let cluster = tables
+        .cluster()
+        .ok_or_else(|| Status::unavailable("the cluster has not been set up yet"))?
+        .clone();
+    let organization = cluster.id.clone();
+    Ok(Authorizer::new(organization)
+        .refusing(move |id| cluster.blacklisted_certificates.contains_key(id)))
+}
+
+/// The host of `host:port`.
+fn host(addr: &str) -> Option<String> {
+    let (host, _) = addr.rsplit_once(':')?;
+    Some(host.trim_start_matches('[').trim_end_matches(']').to_owned())
+}
+
+#[tonic::async_trait]
+impl dispatcher_server::Dispatcher for Dispatcher {
+    type SessionStream = ReceiverStream<Result<SessionMessage, Status>>;
+    type AssignmentsStream = ReceiverStream<Result<AssignmentsMessage, Status>>;
+    type TasksStream = ReceiverStream<Result<TasksMessage, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<SessionRequest>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let Caller { node_id, addr } = self.caller(&request)?;
+        let leadership = self.leadership()?;
+        if self.shared.store.view().get::<Node>(&node_id).is_none() {
+            return Err(SessionError::NodeNotFound.into());
+        }
+        let is_swift = request.metadata().contains_key(AGENT_HEADER);
+        let SessionRequest { description, session_id } = request.into_inner();
+        let stream = self.shared.stream_last.fetch_add(1, Ordering::Relaxed);
+        let registration = Registration {
+            node_id: node_id.clone(),
+            session_id,
+            fresh_session_id: new_id(),
+            stream,
+            is_swift,
+        };
+        let session_id = match leadership.step(Event::Register(registration)) {
+            Some(Command::Accept { session_id, .. }) => session_id,
+            Some(Command::Refuse(error)) => return Err(error.into()),
+            _ => return Err(SessionError::Stopped.into()),
+        };
+        let guard =
+            StreamGuard { leadership: leadership.clone(), node_id: node_id.clone(), stream };
+        tracing::info!(
+            node.id = node_id,
+            session.id = session_id,
+            swift = is_swift,
+            "node registered"
+        );
+        let ready = NodeUpdate { state: State::Ready, message: String::new(), addr, description };
+        leadership.writer.commit(|batch| batch.set_node(node_id.clone(), ready)).await?;
+        let peers = leadership.peers.clone();
+        let source = SessionSource {
+            node_id: node_id.clone(),
+            session_id: session_id.clone(),
+            peers,
+            sent: None,
+        };
+        self.start_stream(&leadership, &node_id, &session_id, source, Some(guard))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<HeartbeatRequest>,
+    ) -> Result<Response<HeartbeatResponse>, Status> {
+        let node_id = self.caller(&request)?.node_id;
+        let session_id = request.into_inner().session_id;
+        match self.leadership()?.step(Event::Heartbeat { node_id, session_id }) {
+            Some(Command::Beat(period)) => {
+                Ok(Response::new(HeartbeatResponse { period: Some(from_duration(period)) }))
+            }
+            Some(Command::Refuse(error)) => Err(error.into()),
+            _ => Err(SessionError::Stopped.into()),
+        }
+    }
+
+    async fn update_task_status(
+        &self,
+        request: Request<UpdateTaskStatusRequest>,
+    ) -> Result<Response<UpdateTaskStatusResponse>, Status> {
+        let (caller, leadership) = self.in_session(&request, &request.get_ref().session_id)?;
+        let tables = self.shared.store.view();
+        let mut reports = Vec::new();
+        for report in request.into_inner().updates {
+            // A task that is gone, or a report without status, is accepted and dropped, as in SwarmKit.
+            let (Some(task), Some(status)) = (tables.get::<Task>(&report.task_id), report.status)
+            else {
+                continue;
+            };
+            if task.node_id != caller.node_id {
+                return Err(Status::permission_denied(
+                    "cannot update a task not assigned this node",
+                ));
+            }
+            reports.push((report.task_id, status));
+        }
+        if !reports.is_empty() {
+            let add = |batch: &mut crate::batch::Batch| {
+                reports
+                    .into_iter()
+                    .for_each(|(task_id, status)| batch.report_task(task_id, status));
+            };
+            leadership.writer.commit(add).await?;
+        }
+        Ok(Response::new(UpdateTaskStatusResponse {}))
+    }
+
+    async fn update_volume_status(
+        &self,
+        request: Request<UpdateVolumeStatusRequest>,
+    ) -> Result<Response<UpdateVolumeStatusResponse>, Status> {
+        let (caller, leadership) = self.in_session(&request, &request.get_ref().session_id)?;
+        let updates = request.into_inner().updates;
+        leadership
+            .writer
+            .commit(|batch| {
+                for update in updates.into_iter().filter(|update| update.unpublished) {
+                    batch.unpublish_volume(update.id, caller.node_id.clone());
+                }
+            })
+            .await?;
+        Ok(Response::new(UpdateVolumeStatusResponse {}))
+    }
+
+    async fn tasks(
+        &self,
+        request: Request<TasksRequest>,
+    ) -> Result<Response<Self::TasksStream>, Status> {
+        let session_id = request.get_ref().session_id.clone();
+        let (caller, leadership) = self.in_session(&request, &session_id)?;
+        let source = TaskSource { node_id: caller.node_id.clone(), sent: None };
+        self.start_stream(&leadership, &caller.node_id, &session_id, source, None)
+    }
+
+    async fn assignments(
+        &self,
+        request: Request<AssignmentsRequest>,
+    ) -> Result<Response<Self::AssignmentsStream>, Status> {
+        let session_id = request.get_ref().session_id.clone();
+        let (caller, leadership) = self.in_session(&request, &session_id)?;
+        let source = AssignmentSource {
+            set: AssignmentSet::new(&caller.node_id),
+            sequence: Sequence::default(),
+        };
+        self.start_stream(&leadership, &caller.node_id, &session_id, source, None)
+    }
+}
