@@ -71,6 +71,8 @@ fn add_client(folder: &Path) -> Place {
     let client = Place::new(folder, "client");
     let mut netlink = Netlink::open().expect("netlink");
     netlink.link_up(1).expect("loopback");
+    // A server's socket keeps the namespace of an earlier client, and so its link.
+    netlink.delete_link("client0").expect("delete");
     netlink.add_bridge("outside0", MacAddress::from_ipv4(HOST), 1500).expect("a bridge");
     let bridge = netlink.link_by_name("outside0").expect("netlink").expect("the bridge");
     netlink
