@@ -1,0 +1,153 @@
+//! The filters: whether a node can take a task, and if none can, why.
+//!
+//! The filters run in a fixed order and a node is counted at the first that refuses it; the explanation names the
+//! filters by how many nodes they refused. Order and texts are those of SwarmKit's `manager/scheduler/filter.go` and
+//! `pipeline.go`.
+
+use swarm_proto::v1::node_spec::Availability;
+use swarm_proto::v1::node_status::State;
+use swarm_proto::v1::{Node, PluginDescription};
+
+use crate::constraint;
+use crate::demand::{Demand, Plugins, architecture};
+use crate::node::NodeInfo;
+
+/// Why a node cannot take a task, in the order in which it is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    NotReady,
+    Resources,
+    Plugin,
+    Constraint,
+    Platform,
+    HostPort,
+    MaxReplicas,
+}
+
+const REFUSALS: [Refusal; 7] = [
+    Refusal::NotReady,
+    Refusal::Resources,
+    Refusal::Plugin,
+    Refusal::Constraint,
+    Refusal::Platform,
+    Refusal::HostPort,
+    Refusal::MaxReplicas,
+];
+
+/// Checks what changes while tasks are being placed, and what does not.
+pub(crate) fn check(demand: &Demand, node: &NodeInfo) -> Result<(), Refusal> {
+    let demand_met = [
+        (is_ready(&node.node), Refusal::NotReady),
+        (has_resources(demand, node), Refusal::Resources),
+    ];
+    for (met, refusal) in demand_met {
+        if !met {
+            return Err(refusal);
+        }
+    }
+    if !has_plugins(&demand.plugins, &node.node) {
+        return Err(Refusal::Plugin);
+    }
+    if !constraint::matches(&demand.constraints, &node.node) {
+        return Err(Refusal::Constraint);
+    }
+    if !has_platform(&demand.platforms, &node.node) {
+        return Err(Refusal::Platform);
+    }
+    if demand.host_ports.iter().any(|port| node.uses_port(*port)) {
+        return Err(Refusal::HostPort);
+    }
+    if demand.max_replicas > 0 && node.active_of(&demand.service.service_id) >= demand.max_replicas
+    {
+        return Err(Refusal::MaxReplicas);
+    }
+    Ok(())
+}
+
+/// Checks again what placing tasks of the same demand can change; the node has passed [`check`] before.
+pub(crate) fn check_again(demand: &Demand, node: &NodeInfo) -> bool {
+    has_resources(demand, node)
+        && !demand.host_ports.iter().any(|port| node.uses_port(*port))
+        && (demand.max_replicas == 0
+            || node.active_of(&demand.service.service_id) < demand.max_replicas)
+}
+
+/// Says why none of `nodes` can take a task with this demand; empty where there is no node at all.
+pub(crate) fn explain<'a>(demand: &Demand, nodes: impl Iterator<Item = &'a NodeInfo>) -> String {
+    let mut counts = REFUSALS.map(|refusal| (refusal, 0_usize));
+    for node in nodes {
+        if let Err(refused) = check(demand, node)
+            && let Some((_, count)) = counts.iter_mut().find(|(refusal, _)| *refusal == refused)
+        {
+            *count += 1;
+        }
+    }
+    // Stable: filters that refused equally many nodes stay in the order of checking.
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let texts: Vec<_> = counts
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(refusal, count)| refusal.text(*count))
+        .collect();
+    texts.join("; ")
+}
+
+impl Refusal {
+    fn text(self, count: usize) -> String {
+        let nodes = if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") };
+        match self {
+            Self::NotReady => format!("{nodes} not available for new tasks"),
+            Self::Resources => format!("insufficient resources on {nodes}"),
+            Self::Plugin => format!("missing plugin on {nodes}"),
+            Self::Constraint => format!("scheduling constraints not satisfied on {nodes}"),
+            Self::Platform => format!("unsupported platform on {nodes}"),
+            Self::HostPort => format!("host-mode port already in use on {nodes}"),
+            Self::MaxReplicas => "max replicas per node limit exceed".to_owned(),
+        }
+    }
+}
+
+fn is_ready(node: &Node) -> bool {
+    node.status.as_ref().is_some_and(|status| status.state == State::Ready as i32)
+        && node.spec.as_ref().is_none_or(|spec| spec.availability == Availability::Active as i32)
+}
+
+fn has_resources(demand: &Demand, node: &NodeInfo) -> bool {
+    (demand.nano_cpus == 0 && demand.memory_bytes == 0 && demand.generic.is_empty())
+        || (demand.nano_cpus <= node.nano_cpus
+            && demand.memory_bytes <= node.memory_bytes
+            && demand.generic.iter().all(|(kind, value)| node.generic.has(kind, *value)))
+}
+
+fn has_platform(platforms: &[(String, String)], node: &Node) -> bool {
+    let described = node.description.as_ref().and_then(|description| description.platform.as_ref());
+    platforms.is_empty()
+        || described.is_some_and(|described| {
+            let actual = architecture(&described.architecture);
+            platforms.iter().any(|(os, wanted)| {
+                (os.is_empty() || *os == described.os) && (wanted.is_empty() || wanted == actual)
+            })
+        })
+}
+
+/// Nodes that do not describe an engine are not asked for plugins.
+fn has_plugins(plugins: &Plugins, node: &Node) -> bool {
+    let Some(engine) =
+        node.description.as_ref().and_then(|description| description.engine.as_ref())
+    else {
+        return true;
+    };
+    let has = |kind: &str, name: &String| {
+        engine.plugins.iter().any(|plugin| is_plugin(plugin, kind, name))
+    };
+    // An engine that reports no log driver at all is too old to know of them: it is not refused for that.
+    let reports_logs = engine.plugins.iter().any(|plugin| plugin.r#type == "Log");
+    plugins.volume.iter().all(|name| has("Volume", name))
+        && plugins.network.iter().all(|name| has("Network", name))
+        && plugins.log.iter().all(|name| !reports_logs || has("Log", name))
+}
+
+fn is_plugin(plugin: &PluginDescription, kind: &str, name: &str) -> bool {
+    plugin.r#type == kind
+        && (plugin.name == name || plugin.name.strip_suffix(":latest") == Some(name))
+}

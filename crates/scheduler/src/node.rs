@@ -1,0 +1,127 @@
+//! What the scheduler knows of a node: the node itself, and what the tasks on it leave free.
+//!
+//! Every task on a node counts as one [`Load`], added and removed whole, so that what was added is what is removed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use swarm_proto::v1::{GenericResource, Node, Resources, Task, TaskState};
+
+use crate::demand::{HostPort, host_ports, reservations};
+use crate::failures::Failures;
+use crate::generic::Pool;
+
+/// A node, and what is left of it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NodeInfo {
+    pub(crate) node: Arc<Node>,
+    pub(crate) nano_cpus: i64,
+    pub(crate) memory_bytes: i64,
+    pub(crate) generic: Pool,
+    pub(crate) failures: Failures,
+    /// Tasks that are to run here, of all services.
+    pub(crate) active: u64,
+    active_by_service: BTreeMap<String, u64>,
+    /// How many tasks use a port: briefly more than one while one task replaces another.
+    ports: BTreeMap<HostPort, u32>,
+}
+
+impl NodeInfo {
+    /// An empty node.
+    pub(crate) fn new(node: Arc<Node>, failures: Failures) -> Self {
+        let none = Resources::default();
+        let described = resources(&node).unwrap_or(&none);
+        Self {
+            nano_cpus: described.nano_cpus,
+            memory_bytes: described.memory_bytes,
+            generic: Pool::new(&described.generic),
+            failures,
+            node,
+            ..Self::default()
+        }
+    }
+
+    /// How many tasks of a service are to run here.
+    pub(crate) fn active_of(&self, service_id: &str) -> u64 {
+        self.active_by_service.get(service_id).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn uses_port(&self, port: HostPort) -> bool {
+        self.ports.contains_key(&port)
+    }
+
+    /// Counts a task that is on this node.
+    pub(crate) fn add(&mut self, task: &Task) {
+        if let Some(reservations) = reservations(task) {
+            self.nano_cpus -= reservations.nano_cpus;
+            self.memory_bytes -= reservations.memory_bytes;
+        }
+        self.generic.take(&task.assigned_generic_resources);
+        for port in task.endpoint.iter().flat_map(host_ports) {
+            *self.ports.entry(port).or_default() += 1;
+        }
+        if is_active(task) {
+            self.active += 1;
+            match self.active_by_service.get_mut(&task.service_id) {
+                Some(count) => *count += 1,
+                None => {
+                    self.active_by_service.insert(task.service_id.clone(), 1);
+                }
+            }
+        }
+    }
+
+    /// Uncounts a task that was counted by [`NodeInfo::add`].
+    pub(crate) fn remove(&mut self, task: &Task) {
+        if let Some(reservations) = reservations(task) {
+            self.nano_cpus += reservations.nano_cpus;
+            self.memory_bytes += reservations.memory_bytes;
+        }
+        let described: &[GenericResource] =
+            resources(&self.node).map_or(&[], |resources| &resources.generic);
+        self.generic.give_back(&task.assigned_generic_resources, described);
+        for port in task.endpoint.iter().flat_map(host_ports) {
+            decrement(&mut self.ports, &port);
+        }
+        if is_active(task) {
+            self.active = self.active.saturating_sub(1);
+            decrement(&mut self.active_by_service, &task.service_id);
+        }
+    }
+}
+
+/// What a node says it has.
+pub(crate) fn resources(node: &Node) -> Option<&Resources> {
+    node.description.as_ref()?.resources.as_ref()
+}
+
+/// The observed state of a task.
+pub(crate) fn observed(task: &Task) -> i32 {
+    task.status.as_ref().map_or(TaskState::New as i32, |status| status.state)
+}
+
+/// Whether a task is to run, now or soon: the tasks of jobs are desired COMPLETE.
+pub(crate) fn is_active(task: &Task) -> bool {
+    task.desired_state <= TaskState::Complete as i32
+}
+
+/// Whether a task takes up room on its node.
+pub(crate) fn is_placed(task: &Task) -> bool {
+    let state = observed(task);
+    !task.node_id.is_empty()
+        && state >= TaskState::Assigned as i32
+        && state <= TaskState::Running as i32
+}
+
+fn decrement<K, N>(counts: &mut BTreeMap<K, N>, key: &K)
+where
+    K: Ord,
+    N: Copy + PartialOrd + From<u8> + std::ops::SubAssign,
+{
+    let Some(count) = counts.get_mut(key) else { return };
+    if *count <= N::from(1) {
+        counts.remove(key);
+    } else {
+        *count -= N::from(1);
+    }
+}
