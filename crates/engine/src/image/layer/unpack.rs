@@ -1,0 +1,260 @@
+//! Unpacking: one tar stream into one folder, with everything that a root file system needs kept.
+//!
+//! Owners, modes, times, extended attributes, hard links and devices come out as archived; deletions become
+//! overlayfs' (see `whiteout`), and nothing lands outside of the folder (see `beneath`).
+
+use std::ffi::{CString, OsStr};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, UtimensatFlags, fchmodat, makedev, mkdirat, mknodat, utimensat};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Gid, Uid, fchownat, linkat, symlinkat};
+use tar::{Archive, Entry, EntryType};
+
+use super::beneath::{Place, Root, clean, is_folder, is_whiteout};
+use super::sys::set_xattr;
+use super::whiteout::{self, Marker};
+
+const XATTR_PREFIX: &str = "SCHILY.xattr.";
+/// Attributes that steer overlayfs: an archive that could set them could graft any folder into an image.
+const FOREIGN_XATTRS: [&str; 2] = ["trusted.overlay.", "user.overlay."];
+const PAX_SPARSE: &str = "GNU.sparse.";
+
+/// What came out of an archive.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unpacked {
+    /// Bytes of all regular files, hard links counted once.
+    pub(crate) size_bytes: u64,
+}
+
+/// Unpacks `source`, an uncompressed tar stream, into `folder`.
+pub(crate) fn unpack(source: impl Read, folder: &Path) -> io::Result<Unpacked> {
+    let mut unpacker = Unpacker { root: Root::open(folder)?, folders: Vec::new(), done: Unpacked::default() };
+    let mut archive = Archive::new(source);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        unpacker.entry(&mut entry).map_err(|error| {
+            let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            io::Error::new(error.kind(), format!("{path}: {error}"))
+        })?;
+    }
+    unpacker.finish()
+}
+
+struct Unpacker {
+    root: Root,
+    /// Folders with the times that they get at the end, when nothing changes them any more.
+    folders: Vec<(PathBuf, TimeSpec)>,
+    done: Unpacked,
+}
+
+/// What an entry's headers say besides its type and name.
+struct Attributes {
+    uid: Uid,
+    gid: Gid,
+    mode: Mode,
+    modified: TimeSpec,
+    xattrs: Vec<(CString, Vec<u8>)>,
+}
+
+impl Unpacker {
+    fn entry<R: Read>(&mut self, entry: &mut Entry<'_, R>) -> io::Result<()> {
+        let kind = entry.header().entry_type();
+        if kind == EntryType::XGlobalHeader {
+            return Ok(());
+        }
+        let path = clean(&entry.path()?)?;
+        let attributes = Attributes::read(entry)?;
+        if path.as_os_str().is_empty() {
+            return self.root_folder(kind, &attributes);
+        }
+        self.parents(&path)?;
+        let place = self.root.place(&path)?;
+        let name = place.name().to_owned();
+        match whiteout::marker(&name) {
+            Marker::Ignored => return Ok(()),
+            Marker::Opaque => return whiteout::make_opaque(&self.root_place(path.parent())?),
+            Marker::Deleted(name) => return whiteout::delete(&place.sibling(name)),
+            Marker::None => {}
+        }
+        let was_deleted = clear(&place, kind)?;
+        self.create(entry, kind, &place)?;
+        if kind == EntryType::Link {
+            return Ok(());
+        }
+        attributes.apply(&place, kind)?;
+        if kind.is_dir() {
+            if was_deleted {
+                whiteout::make_opaque(&place)?;
+            }
+            self.folders.push((path, attributes.modified));
+        }
+        Ok(())
+    }
+
+    fn create<R: Read>(&mut self, entry: &mut Entry<'_, R>, kind: EntryType, place: &Place) -> io::Result<()> {
+        let name = place.name();
+        let private = Mode::from_bits_truncate(0o600);
+        match kind {
+            EntryType::Directory => {
+                if place.status()?.is_none() {
+                    mkdirat(place.folder(), name, Mode::from_bits_truncate(0o700))?;
+                }
+            }
+            EntryType::Symlink => symlinkat(link_target(entry)?.as_path(), place.folder(), name)?,
+            EntryType::Link => self.hard_link(&link_target(entry)?, place)?,
+            EntryType::Char => mknodat(place.folder(), name, SFlag::S_IFCHR, private, device(entry)?)?,
+            EntryType::Block => mknodat(place.folder(), name, SFlag::S_IFBLK, private, device(entry)?)?,
+            EntryType::Fifo => mknodat(place.folder(), name, SFlag::S_IFIFO, private, 0)?,
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+                let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+                let mut file = File::from(openat(place.folder(), name, flags, private)?);
+                self.done.size_bytes += io::copy(entry, &mut file)?;
+            }
+            other => {
+                let message = format!("unhandled tar entry type {:?}", char::from(other.as_byte()));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Links to an entry of the same archive. An absolute target is meant from the root, as in Docker.
+    fn hard_link(&self, target: &Path, place: &Place) -> io::Result<()> {
+        let target = clean(target.strip_prefix("/").unwrap_or(target))?;
+        let target = self.root.place(&target)?;
+        Ok(linkat(target.folder(), target.name(), place.folder(), place.name(), AtFlags::empty())?)
+    }
+
+    fn parents(&mut self, path: &Path) -> io::Result<()> {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        match self.root.folder(parent) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.root.create_folders(parent).map(drop),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn root_folder(&mut self, kind: EntryType, attributes: &Attributes) -> io::Result<()> {
+        if !kind.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the archive's root is not a folder"));
+        }
+        self.folders.push((PathBuf::new(), attributes.modified));
+        attributes.apply(&self.root_place(None)?, kind)
+    }
+
+    /// The place of a folder that exists already; the root's own is `.` in itself.
+    fn root_place(&self, folder: Option<&Path>) -> io::Result<Place> {
+        let folder = folder.unwrap_or(Path::new(""));
+        if folder.as_os_str().is_empty() {
+            return Ok(self.root.place(Path::new("x"))?.sibling(OsStr::new(".")));
+        }
+        self.root.place(folder)
+    }
+
+    /// Sets the folders' times, innermost last entered first, as each creation inside changed them.
+    fn finish(self) -> io::Result<Unpacked> {
+        for (path, modified) in self.folders.iter().rev() {
+            match self.root_place(Some(path)).and_then(|place| set_times(&place, *modified)) {
+                Ok(()) => {}
+                // A later entry of the archive replaced the folder.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.done)
+    }
+}
+
+impl Attributes {
+    fn read<R: Read>(entry: &mut Entry<'_, R>) -> io::Result<Self> {
+        let mut xattrs = Vec::new();
+        let mut fraction = None;
+        if let Some(extensions) = entry.pax_extensions()? {
+            for extension in extensions {
+                let extension = extension?;
+                let Ok(key) = extension.key() else { continue };
+                if key.starts_with(PAX_SPARSE) {
+                    return Err(io::Error::new(io::ErrorKind::Unsupported, "PAX sparse files are not supported"));
+                }
+                if let Some(name) = key.strip_prefix(XATTR_PREFIX)
+                    && !FOREIGN_XATTRS.iter().any(|prefix| name.starts_with(prefix))
+                {
+                    xattrs.push((CString::new(name)?, extension.value_bytes().to_vec()));
+                }
+                if key == "mtime" {
+                    fraction = extension.value().ok().and_then(pax_time);
+                }
+            }
+        }
+        let header = entry.header();
+        let seconds = i64::try_from(header.mtime()?).map_err(io::Error::other)?;
+        Ok(Self {
+            uid: Uid::from_raw(u32::try_from(header.uid()?).map_err(io::Error::other)?),
+            gid: Gid::from_raw(u32::try_from(header.gid()?).map_err(io::Error::other)?),
+            mode: Mode::from_bits_truncate(header.mode()? & 0o7777),
+            modified: fraction.unwrap_or(TimeSpec::new(seconds, 0)),
+            xattrs,
+        })
+    }
+
+    /// Owner first, then mode (chown clears set-user-ID), then attributes (chown clears capabilities), times last.
+    fn apply(&self, place: &Place, kind: EntryType) -> io::Result<()> {
+        let name = place.name();
+        fchownat(place.folder(), name, Some(self.uid), Some(self.gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        if !kind.is_symlink() {
+            // What is here was just created by us and is no symlink, so following is the same as not.
+            fchmodat(place.folder(), name, self.mode, FchmodatFlags::FollowSymlink)?;
+        }
+        for (name, value) in &self.xattrs {
+            match set_xattr(&place.through_proc(), name, value) {
+                Ok(()) => {}
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EPERM)) => {
+                    tracing::debug!(?name, %error, "extended attribute of a layer not kept");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if kind.is_dir() { Ok(()) } else { set_times(place, self.modified) }
+    }
+}
+
+/// Makes room for an entry: a folder may stay for a folder, all else goes. Says whether a deletion was recorded there.
+fn clear(place: &Place, kind: EntryType) -> io::Result<bool> {
+    let Some(status) = place.status()? else { return Ok(false) };
+    if kind.is_dir() && is_folder(&status) {
+        return Ok(false);
+    }
+    place.remove()?;
+    Ok(is_whiteout(&status))
+}
+
+fn link_target<R: Read>(entry: &Entry<'_, R>) -> io::Result<PathBuf> {
+    let Some(target) = entry.link_name_bytes().filter(|target| !target.is_empty()) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "link without a target"));
+    };
+    Ok(PathBuf::from(OsStr::from_bytes(&target)))
+}
+
+fn device<R: Read>(entry: &Entry<'_, R>) -> io::Result<libc::dev_t> {
+    let header = entry.header();
+    let major = header.device_major()?.unwrap_or(0);
+    let minor = header.device_minor()?.unwrap_or(0);
+    Ok(makedev(major.into(), minor.into()))
+}
+
+fn set_times(place: &Place, modified: TimeSpec) -> io::Result<()> {
+    let path = place.through_proc();
+    Ok(utimensat(AT_FDCWD, &path, &modified, &modified, UtimensatFlags::NoFollowSymlink)?)
+}
+
+/// PAX times are decimal seconds with a fraction.
+fn pax_time(text: &str) -> Option<TimeSpec> {
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let nanoseconds = format!("{fraction:0<9}");
+    Some(TimeSpec::new(seconds.parse().ok()?, nanoseconds.get(..9)?.parse().ok()?))
+}

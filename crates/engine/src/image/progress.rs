@@ -1,0 +1,105 @@
+//! Docker's progress stream: JSON lines that `docker load` and `docker pull` draw as bars.
+//!
+//! Mirrors moby's `jsonmessage.JSONMessage`.
+
+use bollard_stubs::models::ProgressDetail;
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+/// Enough for a burst of lines of a many-layered image; a reader that is slower than that slows the work down.
+const QUEUE_LINES_MAX: usize = 256;
+
+/// One line.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Message {
+    /// Text to be printed as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
+    /// What is being done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// How far it is.
+    #[serde(rename = "progressDetail", skip_serializing_if = "Option::is_none")]
+    pub progress_detail: Option<ProgressDetail>,
+    /// What it is done to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Why it failed.
+    #[serde(rename = "errorDetail", skip_serializing_if = "Option::is_none")]
+    pub error_detail: Option<ErrorDetail>,
+    /// The same as text, for old clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// The reason of a failure that happens when the answer's status is sent already.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ErrorDetail {
+    /// The text.
+    pub message: String,
+}
+
+impl Message {
+    /// Text to be printed as it is.
+    pub fn stream(text: impl Into<String>) -> Self {
+        Self { stream: Some(text.into()), ..Self::default() }
+    }
+
+    /// A status line.
+    pub fn status(text: impl Into<String>) -> Self {
+        Self { status: Some(text.into()), ..Self::default() }
+    }
+
+    /// A status line about one thing.
+    pub fn of(id: impl Into<String>, status: impl Into<String>) -> Self {
+        Self { id: Some(id.into()), ..Self::status(status) }
+    }
+
+    /// The same with an empty progress, as Docker sends where no bar is due.
+    pub fn with_progress(self, current: Option<u64>, total: Option<u64>) -> Self {
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let detail = ProgressDetail { current: current.map(number), total: total.map(number) };
+        Self { progress_detail: Some(detail), ..self }
+    }
+
+    /// The last line of work that failed.
+    pub fn error(message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { error: Some(message.clone()), error_detail: Some(ErrorDetail { message }), ..Self::default() }
+    }
+}
+
+/// Where lines go. Clones write to the same reader.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    sender: mpsc::Sender<Message>,
+}
+
+impl Progress {
+    /// A writer and its reader. When the reader is dropped, the work that writes stops, as with a client that left.
+    pub fn channel() -> (Self, mpsc::Receiver<Message>) {
+        let (sender, receiver) = mpsc::channel(QUEUE_LINES_MAX);
+        (Self { sender }, receiver)
+    }
+
+    /// Sends a line, waiting for room.
+    pub async fn send(&self, message: Message) {
+        // A reader that left is noticed through `closed`; its line is nobody's loss.
+        let _ = self.sender.send(message).await;
+    }
+
+    /// Sends a line from a thread that may block.
+    pub fn send_blocking(&self, message: Message) {
+        let _ = self.sender.blocking_send(message);
+    }
+
+    /// Sends a line that may as well be skipped, such as a bar's next step.
+    pub fn hint(&self, message: Message) {
+        let _ = self.sender.try_send(message);
+    }
+
+    /// Waits until nobody reads any more.
+    pub async fn closed(&self) {
+        self.sender.closed().await;
+    }
+}
