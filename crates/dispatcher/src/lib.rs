@@ -41,7 +41,7 @@ pub use config::{Config, Timing};
 pub use error::SessionError;
 pub use leadership::Peers;
 pub use messages::Sequence;
-pub use service::Dispatcher;
+pub use service::{Dispatcher, authorizer};
 
 /// The metadata key by which our own agents announce on `Session` that they take short heartbeats; any value counts.
 pub const AGENT_HEADER: &str = "swarm-agent";

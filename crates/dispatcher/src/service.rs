@@ -157,7 +157,11 @@ impl Dispatcher {
     }
 }
 
-fn authorizer(tables: &Tables) -> Result<Authorizer, Status> {
+/// The rules of this cluster for callers of gRPC services: its organization, without the nodes removed from it.
+///
+/// # Errors
+/// Unavailable where the cluster object does not exist yet.
+pub fn authorizer(tables: &Tables) -> Result<Authorizer, Status> {
     let cluster = tables
         .cluster()
         .ok_or_else(|| Status::unavailable("the cluster has not been set up yet"))?

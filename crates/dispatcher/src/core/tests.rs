@@ -1,1 +1,255 @@
-//! Tables of cases.
+//! Scripts in virtual time: commands in, trace out.
+
+use super::*;
+
+/// Runs lines of `<second> <event> <arguments>` and returns `<second> <command>` for every command.
+fn trace(script: &str) -> Vec<String> {
+    let mut core = Core::new(Timing { heartbeat_epsilon: Duration::ZERO, ..Timing::default() }, 1);
+    let start = Instant::now();
+    let (mut stream, mut trace) = (0, Vec::new());
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let second: f64 = words[0].parse().expect("a time");
+        let node_id = words.get(2).copied().unwrap_or_default().to_owned();
+        let text = |i: usize| words.get(i).copied().unwrap_or_default().to_owned();
+        let event = match words[1] {
+            "lead" => Event::Lead(
+                words[2..]
+                    .iter()
+                    .map(|word| KnownNode {
+                        node_id: word.trim_end_matches("(down)").to_owned(),
+                        is_down: word.ends_with("(down)"),
+                    })
+                    .collect(),
+            ),
+            "configure" => {
+                Event::Configure(Duration::from_secs_f64(words[2].parse().expect("a period")))
+            }
+            kind @ ("register" | "swift") => {
+                stream += 1;
+                Event::Register(Registration {
+                    node_id,
+                    session_id: text(3),
+                    fresh_session_id: format!("s{stream}"),
+                    stream,
+                    is_swift: kind == "swift",
+                })
+            }
+            "beat" => Event::Heartbeat { node_id, session_id: text(3) },
+            "broken" => Event::StreamEnded { node_id, stream: words[3].parse().expect("a stream") },
+            "removed" => Event::NodeRemoved(node_id),
+            "tick" => Event::Tick,
+            other => panic!("unknown event {other}"),
+        };
+        let now = start + Duration::from_secs_f64(second);
+        trace.extend(
+            core.step(now, event)
+                .into_iter()
+                .map(|command| format!("{} {}", words[0], show(command))),
+        );
+    }
+    trace
+}
+
+fn show(command: Command) -> String {
+    match command {
+        Command::Accept { node_id, session_id } => format!("accept {node_id} {session_id}"),
+        Command::Beat(period) => format!("beat {period:?}"),
+        Command::Refuse(error) => format!("refuse: {error}"),
+        Command::CloseSession { node_id, session_id, reason } => {
+            format!("close {node_id} {session_id}: {reason}")
+        }
+        Command::SetState { node_id, state, message } => format!("{node_id} {state:?}: {message}"),
+        Command::OrphanTasks { node_id } => format!("orphan {node_id}"),
+    }
+}
+
+fn check(script: &str, expect: &[&str]) {
+    assert_eq!(trace(script), expect);
+}
+
+#[test]
+fn a_stock_agent_dies_after_three_periods_of_silence() {
+    check(
+        "0 register n
+         5 beat n s1
+         19.9 tick
+         20 tick
+         20 beat n s1
+         21 register n s1",
+        &[
+            "0 accept n s1",
+            "5 beat 5s",
+            "20 n Down: heartbeat failure",
+            "20 close n s1: node not registered",
+            "20 refuse: node not registered",
+            "21 accept n s2",
+        ],
+    );
+}
+
+#[test]
+fn our_agents_beat_every_second_and_die_after_three() {
+    check(
+        "0 swift n
+         1 beat n s1
+         3.9 tick
+         4 tick",
+        &[
+            "0 accept n s1",
+            "1 beat 1s",
+            "4 n Down: heartbeat failure",
+            "4 close n s1: node not registered",
+        ],
+    );
+}
+
+#[test]
+fn the_configured_period_counts_and_ours_is_never_longer() {
+    check(
+        "0 configure 0.5
+         0 register a
+         0 swift b
+         0 beat a s1
+         0 beat b s2
+         1 configure 60
+         1 beat a s1
+         1 beat b s2",
+        &[
+            "0 accept a s1",
+            "0 accept b s2",
+            "0 beat 500ms",
+            "0 beat 500ms",
+            "1 beat 60s",
+            "1 beat 1s",
+        ],
+    );
+}
+
+#[test]
+fn a_broken_stream_leaves_three_seconds() {
+    check(
+        "0 register n
+         1 broken n 1
+         3.9 tick
+         4 tick",
+        &["0 accept n s1", "4 n Down: heartbeat failure", "4 close n s1: node not registered"],
+    );
+}
+
+#[test]
+fn a_fast_reconnect_keeps_everything() {
+    // Resumed by its ID, begun anew, and the old stream's end noticed only after the new one began.
+    check(
+        "0 register n
+         1 broken n 1
+         2 register n s1
+         5 tick
+         6 broken n 2
+         7 register n
+         11 tick
+         12 register n
+         13 broken n 3
+         17 tick",
+        &[
+            "0 accept n s1",
+            "2 accept n s1",
+            "7 close n s1: session invalid",
+            "7 accept n s3",
+            "12 close n s3: session invalid",
+            "12 accept n s4",
+        ],
+    );
+}
+
+#[test]
+fn a_suspect_that_beats_lives_on() {
+    check(
+        "0 swift n
+         1 broken n 1
+         3 beat n s1
+         5.9 tick
+         6 tick",
+        &[
+            "0 accept n s1",
+            "3 beat 1s",
+            "6 n Down: heartbeat failure",
+            "6 close n s1: node not registered",
+        ],
+    );
+}
+
+#[test]
+fn a_new_leader_gives_every_node_a_window() {
+    check(
+        "0 lead a b c(down)
+         29 swift a
+         29 beat b old
+         29.9 tick
+         30 tick
+         86399 tick
+         86400 tick
+         86429 tick
+         86430 tick",
+        &[
+            "0 a Unknown: Node moved to \"unknown\" state due to leadership change in cluster",
+            "0 b Unknown: Node moved to \"unknown\" state due to leadership change in cluster",
+            "29 accept a s1",
+            "29 refuse: session invalid",
+            "30 b Down: heartbeat failure for node in \"unknown\" state",
+            "86399 a Down: heartbeat failure",
+            "86399 close a s1: node not registered",
+            "86400 orphan c",
+            "86430 orphan b",
+        ],
+    );
+}
+
+#[test]
+fn registrations_are_limited_and_still_count_as_life() {
+    check(
+        "0 register n
+         1 register n
+         2 register n
+         3 register n
+         4 broken n 4
+         5 register n
+         7.5 tick
+         8 tick
+         11 register n",
+        &[
+            "0 accept n s1",
+            "1 close n s1: session invalid",
+            "1 accept n s2",
+            "2 close n s2: session invalid",
+            "2 accept n s3",
+            "3 close n s3: session invalid",
+            "3 accept n s4",
+            "5 refuse: node n exceeded rate limit count of registrations",
+            "8 n Down: heartbeat failure",
+            "8 close n s4: node not registered",
+            "11 accept n s6",
+        ],
+    );
+}
+
+#[test]
+fn a_removed_node_is_cut_off() {
+    check(
+        "0 register n
+         1 removed n
+         2 beat n s1
+         60 tick",
+        &["0 accept n s1", "1 close n s1: node not found", "2 refuse: node not registered"],
+    );
+}
+
+#[test]
+fn wakeup_is_the_earliest_deadline() {
+    let mut core = Core::new(Timing::default(), 1);
+    let now = Instant::now();
+    assert_eq!(core.wakeup(), None);
+    let known = |node_id: &str, is_down| KnownNode { node_id: node_id.to_owned(), is_down };
+    core.step(now, Event::Lead(vec![known("a", false), known("b", true)]));
+    assert_eq!(core.wakeup(), Some(now + Duration::from_secs(30)));
+}
