@@ -15,8 +15,6 @@ use crate::error::{Error, Result};
 pub struct Image {
     /// The digest of the config.
     pub id: Digest,
-    /// The config's length.
-    pub(crate) config_size: u64,
     /// The config itself.
     pub file: ConfigFile,
 }
@@ -91,7 +89,7 @@ impl Image {
         if file.rootfs.kind != "layers" {
             return Err(Error::invalid("invalid image JSON, no RootFS key"));
         }
-        Ok(Self { id: Digest::of(bytes), config_size: bytes.len() as u64, file })
+        Ok(Self { id: Digest::of(bytes), file })
     }
 
     /// What a container of it runs by default; empty for an image that says nothing.

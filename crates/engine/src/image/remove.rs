@@ -7,7 +7,8 @@ use bollard_stubs::models::{ImageDeleteResponseItem, ImagePruneResponse};
 
 use super::config::Image;
 use super::digest::Digest;
-use super::list::{Filters, Selection, boolean, check_keys};
+use super::filter::{Filters, boolean, check_keys};
+use super::list::Selection;
 use super::reference::Reference;
 use super::store::{ImageStore, State};
 use crate::error::{Error, Result};

@@ -1,6 +1,6 @@
 //! The image store: opens the folder, finds images by what users call them, and adds layers and images.
 //!
-//! On disk, below `<root>/images`: `blobs/sha256/<hex>` (configs), `layers/<chain ID>/{diff,layer.json}`, `index.json`
+//! On disk, in the store's folder: `blobs/sha256/<hex>` (configs), `layers/<chain ID>/{diff,layer.json}`, `index.json`
 //! and `tmp`. All methods block on the disk; callers on an async runtime use `spawn_blocking` where that matters.
 
 use std::collections::{BTreeMap, HashMap};
@@ -53,9 +53,9 @@ pub(crate) struct LayerRecord {
 }
 
 impl ImageStore {
-    /// Opens the store below `root`, creating it if needed; what an earlier crash left half-done is removed.
+    /// Opens the store in folder `root`, creating it if needed; what an earlier crash left half-done is removed.
     pub fn open(root: &Path) -> Result<Self> {
-        let root = root.join("images");
+        let root = root.to_owned();
         for folder in ["blobs/sha256", "layers"] {
             fs::create_dir_all(root.join(folder)).map_err(io(format!("create {}", root.display())))?;
         }

@@ -7,6 +7,6 @@ mod sys;
 mod unpack;
 mod whiteout;
 
-pub(crate) use unpack::{Unpacked, unpack};
+pub(crate) use unpack::unpack;
 
 pub(crate) use sys::copy_xattrs;
