@@ -1,0 +1,331 @@
+//! One member's state machine: `raft::RawNode` over a [`Window`], its orders made explicit.
+//!
+//! Call any input method, then [`Member::ready`] until it answers nothing, carrying out each order.
+
+use protobuf::Message as _;
+use raft::eraftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryType, Message, Snapshot};
+use raft::{Config, RawNode, ReadOnlyOption, SnapshotStatus, StateRole, Storage as _};
+
+use super::command::{Change, Command, Persist};
+use super::window::{Window, position};
+use crate::error::RaftError;
+use crate::log::{Compact, Position, Recovered};
+use crate::wire;
+
+/// An append message's entries, together: far below gRPC's 4 MiB for one message.
+const MESSAGE_BYTES_MAX: u64 = 1 << 20;
+/// Append messages on the way to one follower; together with the size above it bounds the transport's queue.
+const MESSAGES_IN_FLIGHT_MAX: usize = 64;
+/// Entries handed out to be applied at once: so that heartbeats go out between batches.
+const APPLY_BYTES_MAX: u64 = 4 << 20;
+/// Proposals that are not committed yet; beyond it the leader takes none, so that memory stays bounded.
+const UNCOMMITTED_BYTES_MAX: u64 = 64 << 20;
+
+/// How a member behaves.
+#[derive(Debug, Clone)]
+pub struct MemberOptions {
+    /// Its raft ID, never 0.
+    pub id: u64,
+    /// Ticks without a leader until a member may ask for votes.
+    pub election_ticks: usize,
+    /// Ticks between a leader's heartbeats.
+    pub heartbeat_ticks: usize,
+    /// Election timeouts lie in `election_ticks..election_ticks_max`; one more than `election_ticks` makes them fixed,
+    /// which is how a simulation takes the chance out of them.
+    pub election_ticks_max: usize,
+}
+
+impl MemberOptions {
+    /// SwarmKit's settings: an election after 10 to 20 ticks, a heartbeat each tick.
+    pub fn new(id: u64) -> Self {
+        Self { id, election_ticks: 10, heartbeat_ticks: 1, election_ticks_max: 20 }
+    }
+
+    fn config(&self, applied: u64) -> Config {
+        Config {
+            id: self.id,
+            election_tick: self.election_ticks,
+            heartbeat_tick: self.heartbeat_ticks,
+            max_election_tick: self.election_ticks_max,
+            applied,
+            max_size_per_msg: MESSAGE_BYTES_MAX,
+            max_inflight_msgs: MESSAGES_IN_FLIGHT_MAX,
+            check_quorum: true,
+            pre_vote: true,
+            read_only_option: ReadOnlyOption::Safe,
+            max_uncommitted_size: UNCOMMITTED_BYTES_MAX,
+            max_committed_size_per_ready: APPLY_BYTES_MAX,
+            ..Config::default()
+        }
+    }
+}
+
+/// A member of the group.
+pub struct Member {
+    raw: RawNode<Window>,
+}
+
+impl Member {
+    /// A member that goes on from what its log held. The state machine must be at the recovered snapshot; all that
+    /// was applied after it is commanded again.
+    ///
+    /// # Errors
+    /// [`RaftError::Raft`], when options and log do not fit.
+    pub fn new(options: &MemberOptions, recovered: &Recovered) -> Result<Self, RaftError> {
+        let config = options.config(position(&recovered.snapshot).index);
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let raw = RawNode::new(&config, Window::new(recovered), &logger)?;
+        Ok(Self { raw })
+    }
+
+    /// Time passes.
+    pub fn tick(&mut self) {
+        self.raw.tick();
+        let sending =
+            self.raw.raft.prs().iter().any(|(_, peer)| peer.state == raft::ProgressState::Snapshot);
+        if !sending {
+            self.raw.mut_store().set_offer(None);
+        }
+    }
+
+    /// A message of another member arrives. Messages that Raft has no use for are dropped.
+    pub fn step(&mut self, message: Message) {
+        if message.from != self.id() {
+            // Unknown peers and outdated terms: both are part of a changing group, and Raft repeats what matters.
+            let _ = self.raw.step(message);
+        }
+    }
+
+    /// Asks for an election now, without waiting for the timeout.
+    pub fn campaign(&mut self) {
+        // Refused while unapplied membership changes are committed; the timeout tries again.
+        let _ = self.raw.campaign();
+    }
+
+    /// Appends a proposal to the leader's log and tells its place there.
+    ///
+    /// # Errors
+    /// [`RaftError::NotLeader`]; [`RaftError::ProposalDropped`] while leadership is handed over.
+    pub fn propose(&mut self, data: Vec<u8>) -> Result<Position, RaftError> {
+        self.must_lead()?;
+        self.raw.propose(Vec::new(), data)?;
+        Ok(self.last())
+    }
+
+    /// Appends a change of membership. One at a time: a second one is refused until the first is applied.
+    ///
+    /// # Errors
+    /// As [`Member::propose`]; [`RaftError::ConfChangePending`].
+    pub fn propose_change(
+        &mut self,
+        kind: ConfChangeType,
+        id: u64,
+        context: Vec<u8>,
+    ) -> Result<Position, RaftError> {
+        self.must_lead()?;
+        if self.raw.raft.has_pending_conf() {
+            return Err(RaftError::ConfChangePending);
+        }
+        self.raw.propose_conf_change(Vec::new(), wire::conf_change(kind, id, context))?;
+        Ok(self.last())
+    }
+
+    /// Hands leadership to another member, when it has caught up.
+    pub fn transfer_leader(&mut self, to: u64) {
+        self.raw.transfer_leader(to);
+    }
+
+    /// Asks for the index that a linearizable read must wait for; the answer is a [`Command::Read`], or none, when
+    /// messages were lost or nobody leads: ask again then.
+    pub fn read_index(&mut self, context: Vec<u8>) {
+        self.raw.read_index(context);
+    }
+
+    /// The transport could not reach `peer`.
+    pub fn report_unreachable(&mut self, peer: u64) {
+        self.raw.report_unreachable(peer);
+    }
+
+    /// The transport has sent a snapshot to `peer`, or failed.
+    pub fn report_snapshot(&mut self, peer: u64, sent: bool) {
+        let status = if sent { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
+        self.raw.report_snapshot(peer, status);
+    }
+
+    /// The batch of this number, and so every one before it, is on disk.
+    pub fn persisted(&mut self, number: u64) {
+        self.raw.on_persist_ready(number);
+    }
+
+    /// Entries up to `index` are applied.
+    pub fn applied(&mut self, index: u64) {
+        self.raw.advance_apply_to(index);
+    }
+
+    /// A snapshot with this body, of the state as applied now.
+    pub fn snapshot_of(&self, body: Vec<u8>) -> Snapshot {
+        let index = self.applied_index();
+        let mut snapshot = Snapshot { data: body.into(), ..Snapshot::default() };
+        let metadata = snapshot.mut_metadata();
+        metadata.index = index;
+        metadata.term = self.raw.raft.raft_log.term(index).unwrap_or_default();
+        metadata.set_conf_state(self.members());
+        snapshot
+    }
+
+    /// Makes a snapshot available to followers that need one.
+    pub fn offer_snapshot(&mut self, snapshot: Snapshot) {
+        self.raw.mut_store().set_offer(Some(snapshot));
+    }
+
+    /// Drops what lies more than `keep` entries behind what is applied; what the log must drop too.
+    pub fn compact(&mut self, keep: u64) -> Compact {
+        let upto = self.applied_index().saturating_sub(keep);
+        Compact { to: self.raw.mut_store().compact(upto), all: false }
+    }
+
+    /// What is to be done now, in this order; nothing, when the core waits.
+    pub fn ready(&mut self) -> Vec<Command> {
+        let mut commands = Vec::new();
+        if self.raw.has_ready() {
+            self.collect(&mut commands);
+        }
+        if self.raw.store().take_wanted() {
+            commands.push(Command::MakeSnapshot);
+        }
+        commands
+    }
+
+    fn collect(&mut self, commands: &mut Vec<Command>) {
+        let mut ready = self.raw.ready();
+        let (messages, after) = (ready.take_messages(), ready.take_persisted_messages());
+        let committed = ready.take_committed_entries();
+        let reads = ready.take_read_states();
+        let snapshot = (!ready.snapshot().is_empty()).then(|| Box::new(ready.snapshot().clone()));
+        let persist = Persist {
+            number: ready.number(),
+            // A change of membership is applied only when its commit is known on disk, so that a restarted member
+            // never campaigns under the members of before.
+            must_sync: ready.must_sync() || committed.iter().any(is_change),
+            hard_state: ready.hs().cloned(),
+            entries: ready.take_entries(),
+            snapshot: snapshot.clone(),
+        };
+        let window = self.raw.mut_store();
+        if let Some(snapshot) = &persist.snapshot {
+            window.restore(snapshot);
+        }
+        window.append(&persist.entries);
+        if let Some(state) = &persist.hard_state {
+            window.set_hard_state(state);
+        }
+        self.raw.advance_append_async(ready);
+        if !messages.is_empty() {
+            commands.push(Command::Send(messages));
+        }
+        commands.push(Command::Persist(persist));
+        if !after.is_empty() {
+            commands.push(Command::Send(after));
+        }
+        commands.extend(snapshot.map(Command::Restore));
+        commands.extend(
+            reads
+                .into_iter()
+                .map(|read| Command::Read { context: read.request_ctx, index: read.index }),
+        );
+        self.apply(committed, commands);
+    }
+
+    /// Splits what is committed at changes of membership, which the core applies to itself at once.
+    fn apply(&mut self, committed: Vec<Entry>, commands: &mut Vec<Command>) {
+        let mut batch = Vec::with_capacity(committed.len());
+        for entry in committed {
+            let change = is_change(&entry).then(|| self.change(&entry)).flatten();
+            let index = entry.index;
+            batch.push(entry);
+            if let Some(change) = change {
+                commands.push(Command::Apply(std::mem::take(&mut batch)));
+                commands.push(Command::Membership { index, change: Box::new(change) });
+            }
+        }
+        if !batch.is_empty() {
+            commands.push(Command::Apply(batch));
+        }
+    }
+
+    fn change(&mut self, entry: &Entry) -> Option<Change> {
+        // An entry that no version of ours or etcd's wrote changes nothing, on every member alike.
+        let change = ConfChange::parse_from_bytes(&entry.data).ok()?;
+        let members = self.raw.apply_conf_change(&change).ok()?;
+        Some(Change { change, members })
+    }
+
+    fn must_lead(&self) -> Result<(), RaftError> {
+        if self.is_leader() { Ok(()) } else { Err(RaftError::NotLeader { leader: self.leader() }) }
+    }
+
+    /// The member's raft ID.
+    pub fn id(&self) -> u64 {
+        self.raw.raft.id
+    }
+
+    /// The leader's raft ID, where one is known.
+    pub fn leader(&self) -> Option<u64> {
+        Some(self.raw.raft.leader_id).filter(|id| *id != raft::INVALID_ID)
+    }
+
+    /// The current term.
+    pub fn term(&self) -> u64 {
+        self.raw.raft.term
+    }
+
+    /// Follower, candidate or leader.
+    pub fn role(&self) -> StateRole {
+        self.raw.raft.state
+    }
+
+    /// Whether this member leads.
+    pub fn is_leader(&self) -> bool {
+        self.role() == StateRole::Leader
+    }
+
+    /// The members as far as changes were applied.
+    pub fn members(&self) -> ConfState {
+        self.raw.raft.prs().conf().to_conf_state()
+    }
+
+    /// Whether this member alone decides.
+    pub fn is_alone(&self) -> bool {
+        self.raw.raft.promotable() && self.raw.raft.prs().is_singleton()
+    }
+
+    /// The last entry that was applied.
+    pub fn applied_index(&self) -> u64 {
+        self.raw.raft.raft_log.applied()
+    }
+
+    /// The last entry that is known to be committed.
+    pub fn committed_index(&self) -> u64 {
+        self.raw.raft.raft_log.committed
+    }
+
+    /// The bytes of the entries that are kept in memory.
+    pub fn window_bytes(&self) -> u64 {
+        self.raw.store().bytes()
+    }
+
+    /// The first entry that is not compacted.
+    pub fn first_index(&self) -> u64 {
+        self.raw.store().first_index().unwrap_or_default()
+    }
+
+    /// The end of this member's log.
+    pub fn last(&self) -> Position {
+        let log = &self.raw.raft.raft_log;
+        Position { index: log.last_index(), term: log.last_term() }
+    }
+}
+
+fn is_change(entry: &Entry) -> bool {
+    entry.get_entry_type() == EntryType::EntryConfChange
+}

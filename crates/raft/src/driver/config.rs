@@ -1,0 +1,60 @@
+//! How a member is started.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::core::MemberOptions;
+use crate::sealer::{Plain, Sealer};
+use crate::wire::Peer;
+
+/// SwarmKit's `SnapshotInterval`.
+const SNAPSHOT_ENTRIES: u64 = 10_000;
+/// SwarmKit's `LogEntriesForSlowFollowers`.
+const KEEP_ENTRIES: u64 = 500;
+/// Bounds the memory and the disk that the log takes, whatever the size of its entries.
+const SNAPSHOT_BYTES: u64 = 16 << 20;
+
+/// A member's settings.
+#[derive(Clone)]
+pub struct RaftConfig {
+    /// Where the log lies; the member's own directory.
+    pub dir: PathBuf,
+    /// The core's settings, the member's raft ID among them.
+    pub member: MemberOptions,
+    /// The members of a new group, written when the log is empty; none to join a group or to go on.
+    pub founders: Vec<Peer>,
+    /// The length of a tick.
+    pub tick: Duration,
+    /// A snapshot is taken after so many entries.
+    pub snapshot_entries: u64,
+    /// And after so many bytes of entries.
+    pub snapshot_bytes: u64,
+    /// So many entries stay behind a snapshot, for followers that are a little behind.
+    pub keep_entries: u64,
+    /// Encrypts what is written.
+    pub sealer: Arc<dyn Sealer>,
+}
+
+impl RaftConfig {
+    /// SwarmKit's settings with a tick of 100 ms; nothing encrypted, no founders.
+    pub fn new(id: u64, dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            member: MemberOptions::new(id),
+            founders: Vec::new(),
+            tick: Duration::from_millis(100),
+            snapshot_entries: SNAPSHOT_ENTRIES,
+            snapshot_bytes: SNAPSHOT_BYTES,
+            keep_entries: KEEP_ENTRIES,
+            sealer: Arc::new(Plain),
+        }
+    }
+
+    /// The same, founding a group of this member alone.
+    #[must_use]
+    pub fn founding(mut self, context: Vec<u8>) -> Self {
+        self.founders = vec![Peer { id: self.member.id, context }];
+        self
+    }
+}

@@ -1,0 +1,34 @@
+//! What the handle asks of the thread.
+
+use raft::eraftpb::{ConfChangeType, Message};
+
+use crate::error::RaftError;
+
+/// Called once with an index or the failure; from the raft thread, so it must not wait.
+pub(super) type Done = Box<dyn FnOnce(Result<u64, RaftError>) + Send>;
+
+/// One input of the thread.
+pub(super) enum Input {
+    /// Append; the outcome goes to `done`.
+    Propose { data: Vec<u8>, done: Done },
+    /// Append on behalf of the leadership `epoch`; the outcome goes to the state machine.
+    Submit { data: Vec<u8>, ticket: u64, epoch: u64 },
+    /// Change the membership.
+    Change { kind: ConfChangeType, id: u64, context: Vec<u8>, done: Done },
+    /// A message of another member.
+    Message(Box<Message>),
+    /// Tell the index for a linearizable read, once it is applied.
+    Read { done: Done },
+    /// Hand leadership over.
+    Transfer { to: u64 },
+    /// Ask for an election now.
+    Campaign,
+    /// A member could not be reached.
+    Unreachable { peer: u64 },
+    /// A snapshot was sent to a member, or not.
+    SnapshotSent { peer: u64, sent: bool },
+    /// Take a snapshot and compact now.
+    Snapshot { done: Done },
+    /// End the thread.
+    Shutdown,
+}

@@ -1,0 +1,363 @@
+//! The raft thread: takes what waits, lets the core decide, carries out its orders.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Instant;
+
+use raft::eraftpb::{ConfChangeType, Entry, EntryType, HardState, Message, MessageType, Snapshot};
+use tokio::sync::watch;
+
+use super::inbox::{Done, Input};
+use super::node::Gauges;
+use super::outstanding::{Proposals, Reads, Waiter};
+use super::{
+    Committed, Leadership, MemberChange, Outgoing, RaftConfig, StateMachine, Status, Transport,
+};
+use crate::core::{Change, Command, Member, Persist};
+use crate::error::RaftError;
+use crate::log::{LogBatch, LogStore, Position};
+use crate::wire;
+
+/// Inputs taken before the log is written: so that a flush is not put off for ever under load.
+const BATCH_MAX: usize = 1024;
+
+/// A submission that the leader could not append yet.
+type Held = (Vec<u8>, u64, u64);
+
+/// The thread's state.
+pub(super) struct Thread {
+    config: RaftConfig,
+    member: Member,
+    log: Box<dyn LogStore>,
+    machine: Box<dyn StateMachine>,
+    transport: Arc<dyn Transport>,
+    status: watch::Sender<Status>,
+    gauges: Arc<Gauges>,
+    proposals: Proposals,
+    reads: Reads,
+    held: VecDeque<Held>,
+    /// The term in which this member leads.
+    leading: Option<u64>,
+    /// Whether the state machine knows that.
+    serving: bool,
+    /// A hard state that may wait for the next flush.
+    unflushed: Option<HardState>,
+    ticks: u64,
+    snapshot_index: u64,
+    bytes_since_snapshot: u64,
+}
+
+impl Thread {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "called once, by the handle that has just made each of them"
+    )]
+    pub(super) fn new(
+        config: RaftConfig,
+        member: Member,
+        snapshot_index: u64,
+        log: Box<dyn LogStore>,
+        machine: Box<dyn StateMachine>,
+        transport: Arc<dyn Transport>,
+        status: watch::Sender<Status>,
+        gauges: Arc<Gauges>,
+    ) -> Self {
+        let bytes_since_snapshot = member.window_bytes();
+        Self {
+            config,
+            member,
+            log,
+            machine,
+            transport,
+            status,
+            gauges,
+            proposals: Proposals::default(),
+            reads: Reads::default(),
+            held: VecDeque::new(),
+            leading: None,
+            serving: false,
+            unflushed: None,
+            ticks: 0,
+            snapshot_index,
+            bytes_since_snapshot,
+        }
+    }
+
+    pub(super) fn run(mut self, inputs: &Receiver<Input>) {
+        let raft_id = self.member.id();
+        match self.serve(inputs) {
+            Ok(()) => tracing::debug!(raft.id = raft_id, "raft member stopped"),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(raft.id = raft_id, error, "raft member failed");
+            }
+        }
+        self.proposals.fail(|| RaftError::Stopped);
+        self.reads.fail();
+        if self.serving {
+            self.machine.leadership(Leadership::Lost);
+        }
+        self.status.send_modify(|status| {
+            status.serving = false;
+            status.leader = None;
+            status.stopped = true;
+        });
+    }
+
+    fn serve(&mut self, inputs: &Receiver<Input>) -> Result<(), RaftError> {
+        self.pump()?;
+        if self.member.is_alone() {
+            self.member.campaign();
+            self.pump()?;
+        }
+        let mut next_tick = Instant::now() + self.config.tick;
+        loop {
+            let wait = next_tick.saturating_duration_since(Instant::now());
+            let first = match inputs.recv_timeout(wait) {
+                Ok(input) => Some(input),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return self.flush(),
+            };
+            for input in first.into_iter().chain(inputs.try_iter().take(BATCH_MAX)) {
+                if matches!(input, Input::Shutdown) {
+                    return self.flush();
+                }
+                self.take(input)?;
+            }
+            if Instant::now() >= next_tick {
+                self.ticks += 1;
+                self.member.tick();
+                // After a stall time goes on from now: a burst of ticks would start needless elections.
+                next_tick = Instant::now() + self.config.tick;
+            }
+            self.append_held();
+            self.pump()?;
+        }
+    }
+
+    fn take(&mut self, input: Input) -> Result<(), RaftError> {
+        match input {
+            Input::Propose { data, done } => match self.member.propose(data) {
+                Ok(position) => self.proposals.push(position, Waiter::Caller(done)),
+                Err(error) => done(Err(error)),
+            },
+            Input::Submit { data, ticket, epoch } => self.submit(data, ticket, epoch),
+            Input::Change { kind, id, context, done } => {
+                match self.member.propose_change(kind, id, context) {
+                    Ok(position) => self.proposals.push(position, Waiter::Caller(done)),
+                    Err(error) => done(Err(error)),
+                }
+            }
+            Input::Message(message) => {
+                self.gauges.messages.fetch_sub(1, Ordering::Relaxed);
+                self.member.step(*message);
+            }
+            Input::Read { done } => {
+                let tick_max = self.ticks + self.config.member.election_ticks as u64;
+                let context = self.reads.ask(tick_max, done);
+                self.member.read_index(context);
+            }
+            Input::Transfer { to } => self.member.transfer_leader(to),
+            Input::Campaign => self.member.campaign(),
+            Input::Unreachable { peer } => self.member.report_unreachable(peer),
+            Input::SnapshotSent { peer, sent } => self.member.report_snapshot(peer, sent),
+            Input::Snapshot { done } => self.snapshot_now(done)?,
+            // Handled by the caller.
+            Input::Shutdown => {}
+        }
+        Ok(())
+    }
+
+    fn submit(&mut self, data: Vec<u8>, ticket: u64, epoch: u64) {
+        self.held.push_back((data, ticket, epoch));
+        if self.held.len() == 1 {
+            self.append_held();
+        }
+    }
+
+    /// Appends what was submitted, in order, as far as the leader takes it. What an earlier leadership submitted
+    /// goes: the state machine was told that it is lost.
+    fn append_held(&mut self) {
+        while let Some((data, ticket, epoch)) = self.held.pop_front() {
+            if epoch != self.gauges.epoch.load(Ordering::Relaxed)
+                || !self.member.is_leader()
+                || !self.serving
+            {
+                continue;
+            }
+            match self.member.propose(data.clone()) {
+                Ok(position) => self.proposals.push(position, Waiter::Ticket(ticket)),
+                Err(_) => {
+                    // It hands over, or too much is uncommitted: both pass, or leadership does.
+                    self.held.push_front((data, ticket, epoch));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Carries out orders until the core waits, then tells and tidies up.
+    fn pump(&mut self) -> Result<(), RaftError> {
+        loop {
+            self.note_leadership();
+            let commands = self.member.ready();
+            if commands.is_empty() {
+                break;
+            }
+            for command in commands {
+                self.carry_out(command)?;
+            }
+        }
+        self.reads.settle(self.member.applied_index(), self.ticks);
+        let due = self.member.applied_index() - self.snapshot_index >= self.config.snapshot_entries
+            || self.bytes_since_snapshot >= self.config.snapshot_bytes;
+        if due && self.member.applied_index() > self.snapshot_index {
+            self.compact()?;
+        }
+        let next = Status::of(&self.member, self.serving);
+        self.status.send_if_modified(|status| {
+            let news = status.is_news(&next);
+            *status = next;
+            news
+        });
+        Ok(())
+    }
+
+    fn carry_out(&mut self, command: Command) -> Result<(), RaftError> {
+        match command {
+            Command::Send(messages) => self.transport.send(messages.iter().map(outgoing).collect()),
+            Command::Persist(persist) => self.persist(persist)?,
+            Command::Restore(snapshot) => self.restore(&snapshot)?,
+            Command::Apply(entries) => self.apply(&entries)?,
+            Command::Membership { index, change } => self.change(index, *change),
+            Command::Read { context, index } => self.reads.confirm(&context, index),
+            Command::MakeSnapshot => {
+                let snapshot = self.member.snapshot_of(self.machine.snapshot());
+                self.member.offer_snapshot(snapshot);
+            }
+        }
+        Ok(())
+    }
+
+    fn persist(&mut self, mut persist: Persist) -> Result<(), RaftError> {
+        persist.hard_state = persist.hard_state.or_else(|| self.unflushed.take());
+        if persist.must_sync {
+            self.log.write(persist.batch())?;
+            self.unflushed = None;
+        } else {
+            self.unflushed = persist.hard_state.take();
+        }
+        self.bytes_since_snapshot +=
+            persist.entries.iter().map(|entry| entry.data.len() as u64).sum::<u64>();
+        self.member.persisted(persist.number);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), RaftError> {
+        let hard_state = self.unflushed.take();
+        if hard_state.is_some() {
+            self.log.write(LogBatch { hard_state: hard_state.as_ref(), ..LogBatch::default() })?;
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), RaftError> {
+        let restored = self.machine.restore(&snapshot.data);
+        restored.map_err(|error| RaftError::Restore(error.to_string()))?;
+        self.snapshot_index = snapshot.get_metadata().index;
+        self.bytes_since_snapshot = 0;
+        self.member.applied(self.snapshot_index);
+        Ok(())
+    }
+
+    fn apply(&mut self, entries: &[Entry]) -> Result<(), RaftError> {
+        let Some(last) = entries.last() else { return Ok(()) };
+        for entry in entries {
+            let waiter = self.proposals.take(Position { index: entry.index, term: entry.term });
+            let ticket = match &waiter {
+                Some(Waiter::Ticket(ticket)) => Some(*ticket),
+                _ => None,
+            };
+            // A leader's first entry is empty, and the core applies changes of membership.
+            if entry.get_entry_type() == EntryType::EntryNormal && !entry.data.is_empty() {
+                let committed =
+                    Committed { index: entry.index, term: entry.term, data: &entry.data, ticket };
+                self.machine
+                    .apply(committed)
+                    .map_err(|source| RaftError::Apply { index: entry.index, source })?;
+            }
+            if let Some(Waiter::Caller(done)) = waiter {
+                done(Ok(entry.index));
+            }
+        }
+        self.member.applied(last.index);
+        if !self.serving && self.leading == Some(last.term) && self.member.is_leader() {
+            self.serving = true;
+            // The order matters: see `Gauges::epoch`.
+            self.gauges.epoch.fetch_add(1, Ordering::Release);
+            self.machine.leadership(Leadership::Gained { index: last.index });
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, index: u64, change: Change) {
+        let (id, context) = (change.change.node_id, change.change.context.to_vec());
+        let change = match change.change.get_change_type() {
+            ConfChangeType::AddNode => MemberChange::Added { id, context },
+            ConfChangeType::AddLearnerNode => MemberChange::AddedLearner { id, context },
+            ConfChangeType::RemoveNode => MemberChange::Removed { id },
+        };
+        self.machine.membership(index, change);
+    }
+
+    /// Notices that leadership came or went; a term has one leader, so the term tells them apart.
+    fn note_leadership(&mut self) {
+        let leading = self.member.is_leader().then(|| self.member.term());
+        if leading == self.leading {
+            return;
+        }
+        if self.leading.is_some() {
+            self.proposals.fail(|| RaftError::LeadershipLost);
+        }
+        if std::mem::take(&mut self.serving) {
+            self.machine.leadership(Leadership::Lost);
+        }
+        tracing::info!(raft.id = self.member.id(), from = ?self.leading, to = ?leading, "leading in term");
+        self.leading = leading;
+    }
+
+    fn snapshot_now(&mut self, done: Done) -> Result<(), RaftError> {
+        self.pump()?;
+        if self.member.applied_index() > self.snapshot_index {
+            self.compact()?;
+        }
+        done(Ok(self.snapshot_index));
+        Ok(())
+    }
+
+    /// Takes a snapshot of what is applied and drops the log behind it.
+    fn compact(&mut self) -> Result<(), RaftError> {
+        let snapshot = self.member.snapshot_of(self.machine.snapshot());
+        self.snapshot_index = snapshot.get_metadata().index;
+        self.bytes_since_snapshot = 0;
+        let compact = Some(self.member.compact(self.config.keep_entries));
+        let hard_state = self.unflushed.take();
+        self.log.write(LogBatch {
+            hard_state: hard_state.as_ref(),
+            snapshot: Some(&snapshot),
+            compact,
+            ..LogBatch::default()
+        })?;
+        Ok(())
+    }
+}
+
+fn outgoing(message: &Message) -> Outgoing {
+    Outgoing {
+        to: message.to,
+        body: wire::encode(message),
+        is_snapshot: message.get_msg_type() == MessageType::MsgSnapshot,
+    }
+}

@@ -1,0 +1,62 @@
+//! What can go wrong when a member is asked for something.
+
+use crate::log::LogError;
+
+/// A member's refusal or failure.
+#[derive(Debug, thiserror::Error)]
+pub enum RaftError {
+    /// Only the leader takes proposals.
+    #[error("this member does not lead (leader: {leader:?})")]
+    NotLeader {
+        /// The raft ID of the leader, where it is known.
+        leader: Option<u64>,
+    },
+    /// Leadership went while the proposal was out: it may still commit, or not.
+    #[error("leadership was lost before the entry was committed")]
+    LeadershipLost,
+    /// Membership changes one at a time, as in SwarmKit.
+    #[error("another membership change is in progress")]
+    ConfChangePending,
+    /// The leader takes no proposals now: it hands over, or too much is uncommitted.
+    #[error("the leader takes no proposals at the moment")]
+    ProposalDropped,
+    /// Too many incoming messages wait; the sender's Raft repeats them.
+    #[error("too many messages wait")]
+    Busy,
+    /// The member has stopped: it was shut down, or its log failed.
+    #[error("the member has stopped")]
+    Stopped,
+    /// Bytes from the network that are no Raft message.
+    #[error("undecodable raft message")]
+    BadMessage(#[source] protobuf::ProtobufError),
+    /// The log could not be opened, read or written.
+    #[error("the raft log failed")]
+    Log(#[from] LogError),
+    /// The algorithm refused.
+    #[error("raft refused")]
+    Raft(#[source] raft::Error),
+    /// The thread of the member could not be started.
+    #[error("starting the raft thread")]
+    Thread(#[source] std::io::Error),
+    /// The state machine could not apply an entry, and would differ from now on.
+    #[error("applying entry {index}")]
+    Apply {
+        /// The entry.
+        index: u64,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The state machine could not take a snapshot.
+    #[error("restoring the state from a snapshot: {0}")]
+    Restore(String),
+}
+
+impl From<raft::Error> for RaftError {
+    fn from(error: raft::Error) -> Self {
+        match error {
+            raft::Error::ProposalDropped => Self::ProposalDropped,
+            other => Self::Raft(other),
+        }
+    }
+}
