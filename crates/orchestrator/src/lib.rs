@@ -1,1 +1,46 @@
-//! Room under construction.
+//! The orchestrators: turn services into tasks, replace tasks that end, update them in step, and remove what is over.
+//!
+//! ```text
+//! services, tasks, nodes, time ──► Enforcer     ──► tasks on nodes that no longer suit them: REJECTED
+//!                              ──► Orchestrator ──► tasks created, their desired states, update status of services
+//!                              ──► Reaper       ──► tasks deleted that are only history
+//! ```
+//!
+//! A task is never restarted: it is replaced by a new one in its slot (a number of a replicated service, a node of a
+//! global one). Desired states only move forward. Pure: time is an argument, identifiers come from a source that is
+//! handed in. Deliberately not here: choosing nodes (scheduler) and giving addresses (allocator).
+//! Mirrors SwarmKit's package `manager/orchestrator`.
+
+mod defaults;
+mod dirty;
+mod enforcer;
+mod global;
+mod history;
+mod orchestrator;
+mod plan;
+mod reaper;
+mod replicated;
+mod restart;
+mod slot;
+mod task;
+mod update;
+
+#[cfg(test)]
+mod tests;
+
+pub use enforcer::Enforcer;
+pub use orchestrator::Orchestrator;
+pub use reaper::Reaper;
+
+use swarm_proto::id::IdSource;
+use swarm_store::ControlLoop;
+
+/// The control loops of this room, in the order in which a driver runs them; each that makes objects gets a source of
+/// identifiers of its own.
+pub fn control_loops(ids: impl Fn() -> IdSource) -> Vec<Box<dyn ControlLoop>> {
+    vec![
+        Box::new(Enforcer::default()),
+        Box::new(Orchestrator::new(ids())),
+        Box::new(Reaper::default()),
+    ]
+}

@@ -1,0 +1,232 @@
+//! The control loop: gathers what changed, and lets each kind of service be reconciled.
+//!
+//! Tasks come before services: a task that ended is replaced in its slot before the slots are counted.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use swarm_proto::id::IdSource;
+use swarm_proto::v1::service_spec::Mode;
+use swarm_proto::v1::{Node, Service, Task, TaskState};
+use swarm_store::{Change, ControlLoop, Delta, Tables, Write};
+
+use crate::plan::Plan;
+use crate::restart::Restarts;
+use crate::task::{is_dead, is_invalid, is_runnable, mode};
+use crate::update::Updates;
+use crate::{global, replicated};
+
+/// The orchestrator's state: what to look at, what is delayed and what is being updated.
+pub struct Orchestrator {
+    restarts: Restarts,
+    updates: Updates,
+    services: BTreeSet<String>,
+    /// Services that are gone and whose tasks are to go.
+    deleted: BTreeSet<String>,
+    /// Tasks that ended, or whose nodes cannot keep them.
+    tasks: BTreeSet<String>,
+    /// Nodes that may have become fit for global services.
+    nodes: BTreeSet<String>,
+    /// Services whose tasks changed while an update is under way.
+    updating: BTreeSet<String>,
+}
+
+impl Orchestrator {
+    /// An orchestrator that takes the identifiers of new tasks from `ids`.
+    pub fn new(ids: IdSource) -> Self {
+        Self {
+            restarts: Restarts::new(ids),
+            updates: Updates::default(),
+            services: BTreeSet::new(),
+            deleted: BTreeSet::new(),
+            tasks: BTreeSet::new(),
+            nodes: BTreeSet::new(),
+            updating: BTreeSet::new(),
+        }
+    }
+}
+
+impl ControlLoop for Orchestrator {
+    fn name(&self) -> &'static str {
+        "orchestrator"
+    }
+
+    fn resync(&mut self, now: SystemTime, tables: &Tables) {
+        self.restarts.resync(now, tables);
+        self.updates.clear();
+        self.updating.clear();
+        self.nodes.clear();
+        self.services = tables.iter::<Service>().map(|service| service.id.clone()).collect();
+        self.tasks = tables
+            .iter::<Task>()
+            .filter(|task| needs_look(tables, task))
+            .map(|task| task.id.clone())
+            .collect();
+        let services =
+            tables.iter::<Task>().map(|task| &task.service_id).filter(|id| !id.is_empty());
+        self.deleted = services.filter(|id| tables.get::<Service>(id).is_none()).cloned().collect();
+    }
+
+    fn observe(&mut self, _now: SystemTime, tables: &Tables, change: &Change) {
+        match change {
+            Change::Service(delta) => self.observe_service(delta),
+            Change::Task(delta) => self.observe_task(tables, delta),
+            Change::Node(delta) => self.observe_node(tables, delta),
+            _ => {}
+        }
+    }
+
+    fn plan(&mut self, now: SystemTime, tables: &Tables) -> Vec<Write> {
+        let mut plan = Plan::new(now, tables);
+        self.remove_deleted(&mut plan);
+        self.restart_tasks(&mut plan);
+        let mut updating = std::mem::take(&mut self.updating);
+        updating.extend(self.restarts.expire(&mut plan));
+        self.reconcile(&mut plan);
+        updating.extend(self.updates.due(now));
+        for service in updating {
+            self.updates.step(&mut plan, &mut self.restarts, &service);
+        }
+        plan.into_writes()
+    }
+
+    fn wakeup(&self) -> Option<SystemTime> {
+        self.restarts.wakeup().into_iter().chain(self.updates.wakeup()).min()
+    }
+}
+
+impl Orchestrator {
+    fn observe_service(&mut self, delta: &Delta<Service>) {
+        match (&delta.old, &delta.new) {
+            (_, Some(new)) => {
+                self.services.insert(new.id.clone());
+            }
+            (Some(old), None) => {
+                self.restarts.forget_service(&old.id);
+                self.services.remove(&old.id);
+                self.deleted.insert(old.id.clone());
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn observe_task(&mut self, tables: &Tables, delta: &Delta<Task>) {
+        let Some(task) = delta.new.as_ref().or(delta.old.as_ref()) else { return };
+        self.restarts.observe_task(&task.id);
+        if self.updates.is_running(&task.service_id) {
+            self.updating.insert(task.service_id.clone());
+        }
+        match &delta.new {
+            Some(new) if needs_look(tables, new) => {
+                self.tasks.insert(new.id.clone());
+            }
+            // Somebody deleted a task that was to run: its slot is empty now.
+            None if is_runnable(task) => {
+                self.services.insert(task.service_id.clone());
+            }
+            _ => {}
+        }
+    }
+
+    fn observe_node(&mut self, tables: &Tables, delta: &Delta<Node>) {
+        let Some(node) = delta.new.as_ref().or(delta.old.as_ref()) else { return };
+        if let (Some(old), Some(new)) = (&delta.old, &delta.new)
+            && (&old.spec, &old.status, &old.description, old.role)
+                == (&new.spec, &new.status, &new.description, new.role)
+        {
+            return;
+        }
+        if delta.new.as_ref().is_some_and(|new| !is_invalid(new)) {
+            self.nodes.insert(node.id.clone());
+            return;
+        }
+        for task in tables.tasks_by_node(&node.id) {
+            self.restarts.observe_task(&task.id);
+            if is_wanted(task) {
+                self.tasks.insert(task.id.clone());
+            }
+        }
+    }
+
+    fn remove_deleted(&mut self, plan: &mut Plan) {
+        for id in std::mem::take(&mut self.deleted) {
+            if plan.tables.get::<Service>(&id).is_some() {
+                continue;
+            }
+            let tasks: Vec<_> =
+                plan.tables.tasks_by_service(&id).map(|task| task.id.clone()).collect();
+            tasks.iter().for_each(|task| plan.desire(task, TaskState::Remove));
+        }
+    }
+
+    fn restart_tasks(&mut self, plan: &mut Plan) {
+        for id in std::mem::take(&mut self.tasks) {
+            let Some(task) =
+                plan.tables.get::<Task>(&id).filter(|task| needs_look(&plan.tables, task)).cloned()
+            else {
+                continue;
+            };
+            let Some(service) = plan.tables.get::<Service>(&task.service_id).cloned() else {
+                continue;
+            };
+            match mode(&service) {
+                Some(Mode::Replicated(_)) => self.restarts.restart(plan, &service, &task),
+                Some(Mode::Global(_)) => global::restart(plan, &mut self.restarts, &service, &task),
+                _ => {}
+            }
+        }
+    }
+
+    fn reconcile(&mut self, plan: &mut Plan) {
+        for id in std::mem::take(&mut self.services) {
+            let Some(service) = plan.tables.get::<Service>(&id).cloned() else { continue };
+            match mode(&service) {
+                Some(Mode::Replicated(replicated)) => {
+                    replicated::reconcile(
+                        plan,
+                        &mut self.restarts,
+                        &mut self.updates,
+                        &service,
+                        replicated.replicas,
+                    );
+                }
+                Some(Mode::Global(_)) => {
+                    global::reconcile(plan, &mut self.restarts, &mut self.updates, &service)
+                }
+                _ => {}
+            }
+        }
+        self.reconcile_nodes(plan);
+    }
+
+    fn reconcile_nodes(&mut self, plan: &mut Plan) {
+        let nodes = std::mem::take(&mut self.nodes);
+        if nodes.is_empty() {
+            return;
+        }
+        let is_global = |service: &&Arc<Service>| matches!(mode(service), Some(Mode::Global(_)));
+        let services: Vec<_> = plan.tables.iter::<Service>().filter(is_global).cloned().collect();
+        for node in
+            nodes.iter().filter_map(|id| plan.tables.get::<Node>(id).cloned()).collect::<Vec<_>>()
+        {
+            for service in &services {
+                global::reconcile_node(plan, &mut self.restarts, &self.updates, service, &node);
+            }
+        }
+    }
+}
+
+/// Whether a task is still to run, to completion if it belongs to a job.
+fn is_wanted(task: &Task) -> bool {
+    !task.service_id.is_empty() && task.desired_state <= TaskState::Complete as i32
+}
+
+/// Whether a task that is to run cannot: it ended, or its node cannot keep it.
+fn needs_look(tables: &Tables, task: &Task) -> bool {
+    let loses_node = || {
+        !task.node_id.is_empty()
+            && tables.get::<Node>(&task.node_id).is_none_or(|node| is_invalid(node))
+    };
+    is_wanted(task) && is_runnable(task) && (is_dead(task) || loses_node())
+}

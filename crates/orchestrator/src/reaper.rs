@@ -1,0 +1,130 @@
+//! The reaper: deletes tasks that are only history.
+//!
+//! Two kinds: tasks that are to be removed and have stopped (or never were on a node), and in each slot the oldest dead
+//! tasks beyond the history limit. Mirrors SwarmKit's `manager/orchestrator/taskreaper`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use swarm_proto::v1::service_spec::Mode;
+use swarm_proto::v1::{Cluster, Service, Task, TaskState};
+use swarm_store::{Change, ControlLoop, Tables, Write};
+
+use crate::defaults::TASK_HISTORY_LIMIT;
+use crate::slot::SlotKey;
+use crate::task::{is_dead, mode, observed, status_time};
+
+/// The reaper's state: where tasks came, went or died since it last looked.
+#[derive(Debug, Default)]
+pub struct Reaper {
+    slots: BTreeSet<SlotKey>,
+    tasks: BTreeSet<String>,
+}
+
+impl ControlLoop for Reaper {
+    fn name(&self) -> &'static str {
+        "task reaper"
+    }
+
+    fn resync(&mut self, _now: SystemTime, tables: &Tables) {
+        *self = Self::default();
+        for task in tables.iter::<Task>() {
+            self.note(task);
+        }
+    }
+
+    fn observe(&mut self, _now: SystemTime, tables: &Tables, change: &Change) {
+        match change {
+            Change::Task(delta) => {
+                if let Some(task) = &delta.new {
+                    self.note(task);
+                }
+            }
+            // A lower limit takes effect at once.
+            Change::Cluster(delta) => {
+                let limit = |cluster: &Option<Arc<Cluster>>| {
+                    cluster.as_ref().and_then(|cluster| retention(cluster))
+                };
+                if limit(&delta.old) != limit(&delta.new) {
+                    tables.iter::<Task>().for_each(|task| self.note(task));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn plan(&mut self, _now: SystemTime, tables: &Tables) -> Vec<Write> {
+        let mut deletable: BTreeSet<String> = std::mem::take(&mut self.tasks);
+        deletable.retain(|id| tables.get::<Task>(id).is_some_and(|task| is_removable(task)));
+        for slot in std::mem::take(&mut self.slots) {
+            deletable.extend(excess(tables, &slot));
+        }
+        deletable.into_iter().map(Write::DeleteTask).collect()
+    }
+
+    fn wakeup(&self) -> Option<SystemTime> {
+        None
+    }
+}
+
+impl Reaper {
+    fn note(&mut self, task: &Task) {
+        if is_removable(task) {
+            self.tasks.insert(task.id.clone());
+        } else if !task.service_id.is_empty() {
+            self.slots.insert(SlotKey::of(task));
+        }
+    }
+}
+
+/// Whether nothing needs a task any more: it is to be removed and runs nowhere, or was left behind without a service.
+fn is_removable(task: &Task) -> bool {
+    let state = observed(task);
+    let idle = state < TaskState::Assigned as i32 || state >= TaskState::Complete as i32;
+    (task.desired_state == TaskState::Remove as i32 && idle)
+        || (task.service_id.is_empty() && state >= TaskState::Orphaned as i32)
+}
+
+/// The oldest dead tasks of a slot, as many as are too many.
+fn excess(tables: &Tables, slot: &SlotKey) -> Vec<String> {
+    let Some(limit) =
+        tables.get::<Service>(&slot.service_id).and_then(|service| limit(tables, service))
+    else {
+        return Vec::new();
+    };
+    let mut tasks = slot.tasks(tables);
+    let count = tasks.len().saturating_sub(limit);
+    if count == 0 {
+        return Vec::new();
+    }
+    tasks.sort_by_key(|task| status_time(task));
+    tasks.iter().filter(|task| is_history(task)).take(count).map(|task| task.id.clone()).collect()
+}
+
+/// How many tasks a slot may keep; none means all of them.
+fn limit(tables: &Tables, service: &Service) -> Option<usize> {
+    if !matches!(mode(service), Some(Mode::Replicated(_) | Mode::Global(_))) {
+        return None;
+    }
+    let restart = service.spec.as_ref().and_then(|spec| spec.task.as_ref()?.restart.as_ref());
+    // The restarts of a limited policy are counted from the tasks after a change of leader.
+    let attempts = restart.map_or(0, |restart| restart.max_attempts);
+    if attempts > 0 {
+        return Some(usize::try_from(attempts).unwrap_or(usize::MAX).saturating_add(1));
+    }
+    let limit =
+        tables.cluster().and_then(|cluster| retention(cluster)).unwrap_or(TASK_HISTORY_LIMIT);
+    usize::try_from(limit).ok()
+}
+
+fn retention(cluster: &Cluster) -> Option<i64> {
+    Some(cluster.spec.as_ref()?.orchestration.as_ref()?.task_history_retention_limit)
+}
+
+/// Whether a task is over: it ended, or never ran and never will.
+fn is_history(task: &Task) -> bool {
+    is_dead(task)
+        || (observed(task) < TaskState::Assigned as i32
+            && task.desired_state > TaskState::Running as i32)
+}

@@ -1,0 +1,112 @@
+//! Replicated services: as many slots as replicas, each with a task that is to run.
+//!
+//! Mirrors SwarmKit's `manager/orchestrator/replicated`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use swarm_proto::v1::{Service, Task, TaskState};
+
+use crate::plan::Plan;
+use crate::restart::Restarts;
+use crate::slot::SlotKey;
+use crate::task::observed;
+use crate::update::Updates;
+
+type Slot = Vec<Arc<Task>>;
+
+/// Creates what is missing, updates what stays, removes what is too many.
+pub(crate) fn reconcile(
+    plan: &mut Plan,
+    restarts: &mut Restarts,
+    updates: &mut Updates,
+    service: &Service,
+    replicas: u64,
+) {
+    let (mut running, dead) = slots(plan, restarts, service);
+    let wanted = usize::try_from(replicas).unwrap_or(usize::MAX);
+    let missing = wanted.saturating_sub(running.len());
+    let taken: Vec<u64> = running.keys().copied().collect();
+    let fresh = free_numbers(&taken, missing);
+
+    // What is left of slots that are not filled again goes; the reaper deletes it once it has stopped.
+    for tasks in dead
+        .iter()
+        .filter(|(number, _)| fresh.binary_search(number).is_err())
+        .map(|(_, tasks)| tasks)
+    {
+        remove(plan, tasks);
+    }
+    if wanted < running.len() {
+        let mut order = by_worth(std::mem::take(&mut running));
+        for tasks in order.split_off(wanted) {
+            remove(plan, &tasks);
+        }
+        updates.start(plan, restarts, service, &order);
+        return;
+    }
+    let current: Vec<Slot> = running.into_values().collect();
+    updates.start(plan, restarts, service, &current);
+    for number in fresh {
+        let slot = SlotKey { service_id: service.id.clone(), number, node_id: String::new() };
+        let task = restarts.new_task(plan, service, &slot);
+        plan.create_task(task);
+    }
+}
+
+/// The service's slots by number: those that count as filled, and those that are only history.
+fn slots(
+    plan: &Plan,
+    restarts: &Restarts,
+    service: &Service,
+) -> (BTreeMap<u64, Slot>, BTreeMap<u64, Slot>) {
+    let mut all: BTreeMap<u64, Slot> = BTreeMap::new();
+    for task in plan.tables.tasks_by_service(&service.id) {
+        all.entry(task.slot).or_default().push(task.clone());
+    }
+    let (mut running, mut dead) = (BTreeMap::new(), BTreeMap::new());
+    for (number, tasks) in all {
+        let updatable = restarts.updatable(&tasks, service);
+        if updatable.is_empty() {
+            dead.insert(number, tasks);
+        } else {
+            running.insert(number, updatable);
+        }
+    }
+    (running, dead)
+}
+
+/// The lowest slot numbers that are not `taken` (ascending), from 1.
+fn free_numbers(taken: &[u64], count: usize) -> Vec<u64> {
+    (1..).filter(|number| taken.binary_search(number).is_err()).take(count).collect()
+}
+
+fn remove(plan: &mut Plan, tasks: &[Arc<Task>]) {
+    for task in tasks {
+        plan.desire(&task.id, TaskState::Remove);
+    }
+}
+
+/// Orders slots so that the first are the best to keep: the first copies on each node before the second ones, so that
+/// what is kept is balanced; among equals those that run, then the lowest numbers.
+fn by_worth(slots: BTreeMap<u64, Slot>) -> Vec<Slot> {
+    let mut slots: Vec<Slot> = slots.into_values().collect();
+    slots.sort_by_key(|slot| !slot.iter().any(|task| observed(task) == TaskState::Running as i32));
+    let mut copies: BTreeMap<String, usize> = BTreeMap::new();
+    let mut ranked: Vec<(usize, Slot)> =
+        slots.into_iter().map(|slot| (copy_on_node(&mut copies, &slot), slot)).collect();
+    ranked.sort_by_key(|(copy, _)| *copy);
+    ranked.into_iter().map(|(_, slot)| slot).collect()
+}
+
+/// Which copy of the service on its node a slot is. One without a node, or in the middle of an update, goes first.
+fn copy_on_node(copies: &mut BTreeMap<String, usize>, slot: &[Arc<Task>]) -> usize {
+    match slot {
+        [task] if !task.node_id.is_empty() => {
+            let copy = copies.entry(task.node_id.clone()).or_default();
+            *copy += 1;
+            *copy
+        }
+        _ => usize::MAX,
+    }
+}

@@ -1,0 +1,275 @@
+//! Replacing a task that ended or lost its node, and holding replacements back until their time has come.
+//!
+//! ```text
+//!  task ends ──► old: desired SHUTDOWN          new: desired READY ──(delay over, old task stopped)──► RUNNING
+//! ```
+//!
+//! A replacement is prepared on its node at once and only its start is delayed. Mirrors SwarmKit's
+//! `manager/orchestrator/restart`, but for one thing: a task that did not end by itself but lost its node (down, drained
+//! or removed) is replaced without delay. The delay is there to slow down loops of failing tasks; a dead node is none.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use swarm_proto::id::IdSource;
+use swarm_proto::timestamp::to_system_time;
+use swarm_proto::v1::{Node, Service, Task, TaskState, UpdateStatus, update_status};
+use swarm_store::Tables;
+
+use crate::defaults::restart_delay;
+use crate::history::History;
+use crate::plan::Plan;
+use crate::slot::SlotKey;
+use crate::task::{is_dead, is_down, is_invalid, is_runnable, is_stopped, new_task, status_time};
+
+/// How long a replacement waits for the task before it to stop; a node that does not answer must not hold it for ever.
+const OLD_TASK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Replaces tasks. Its state is derived: what is delayed and what was restarted can be read from the tables again.
+pub(crate) struct Restarts {
+    ids: IdSource,
+    history: History,
+    delays: BTreeMap<String, Delay>,
+    /// (instant, delayed task): when to look at a delay again.
+    due: BTreeSet<(SystemTime, String)>,
+    /// (task waited for, delayed task).
+    waiting: BTreeSet<(String, String)>,
+    /// Delayed tasks to look at because what they wait for changed.
+    check: BTreeSet<String>,
+}
+
+/// Why a task is not started yet.
+#[derive(Debug, Clone)]
+struct Delay {
+    start_at: SystemTime,
+    /// The task to wait for, and until when at most.
+    wait_for: Option<(String, SystemTime)>,
+    /// Whether the delayed task ended meanwhile and is to be replaced when the delay is over: this keeps a task that
+    /// fails while it is prepared from being replaced in a tight loop.
+    failed: bool,
+}
+
+impl Restarts {
+    pub(crate) fn new(ids: IdSource) -> Self {
+        Self {
+            ids,
+            history: History::default(),
+            delays: BTreeMap::new(),
+            due: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            check: BTreeSet::new(),
+        }
+    }
+
+    /// A new task of `service` for `slot`, not yet part of any plan.
+    pub(crate) fn new_task(&mut self, plan: &Plan, service: &Service, slot: &SlotKey) -> Task {
+        new_task(
+            (self.ids)(),
+            plan.now,
+            plan.tables.cluster().map(|cluster| &**cluster),
+            service,
+            slot,
+        )
+    }
+
+    /// Forgets everything, and takes up the delays that the tables show.
+    pub(crate) fn resync(&mut self, now: SystemTime, tables: &Tables) {
+        self.history = History::rebuild(tables);
+        let known = std::mem::take(&mut self.delays);
+        (self.due, self.waiting, self.check) = Default::default();
+        let ready = |task: &&Arc<Task>| {
+            task.desired_state == TaskState::Ready as i32 && !task.service_id.is_empty()
+        };
+        for task in tables.iter::<Task>().filter(ready) {
+            let delay =
+                known.get(&task.id).cloned().unwrap_or_else(|| reconstruct(now, tables, task));
+            self.insert(&task.id, delay);
+        }
+    }
+
+    /// Takes note that a task or its node changed, for those that wait for it.
+    pub(crate) fn observe_task(&mut self, id: &str) {
+        let waiting = self.waiting.range((id.to_owned(), String::new())..);
+        self.check
+            .extend(waiting.take_while(|(of, _)| of == id).map(|(_, delayed)| delayed.clone()));
+        if self.delays.contains_key(id) {
+            self.check.insert(id.to_owned());
+        }
+    }
+
+    pub(crate) fn forget_service(&mut self, service_id: &str) {
+        self.history.forget_service(service_id);
+    }
+
+    pub(crate) fn is_delayed(&self, task_id: &str) -> bool {
+        self.delays.contains_key(task_id)
+    }
+
+    pub(crate) fn wakeup(&self) -> Option<SystemTime> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Replaces a task if its service's restart policy says so; shuts it down in any case.
+    pub(crate) fn restart(&mut self, plan: &mut Plan, service: &Service, task: &Arc<Task>) {
+        let node = plan.tables.get::<Node>(&task.node_id);
+        let lost =
+            !task.node_id.is_empty() && node.is_none_or(|node| is_invalid(node)) && !is_dead(task);
+        let gone = !task.node_id.is_empty() && node.is_none_or(|node| is_down(node));
+        let (predecessor, delay) = match self.delays.get_mut(&task.id) {
+            Some(delay) if !lost => {
+                delay.failed = true;
+                return;
+            }
+            // The replacement of a task that was still waiting waits in its place.
+            Some(delay) => {
+                let rest = delay.start_at.duration_since(plan.now).unwrap_or_default();
+                let old = delay.wait_for.as_ref().and_then(|(old, _)| plan.tables.get::<Task>(old));
+                (old.cloned(), rest)
+            }
+            None => {
+                let delay = if lost { Duration::ZERO } else { restart_delay(task) };
+                ((!gone).then(|| task.clone()), delay)
+            }
+        };
+        self.remove(&task.id);
+        plan.desire(&task.id, TaskState::Shutdown);
+        if !self.history.should_restart(task, service) {
+            return;
+        }
+        let replacement = Task {
+            desired_state: TaskState::Ready as i32,
+            job_iteration: task.job_iteration,
+            ..self.new_task(plan, service, &SlotKey::of(task))
+        };
+        self.history.record(plan.now, &replacement);
+        let id = replacement.id.clone();
+        plan.create_task(replacement);
+        self.delay_start(plan, &id, predecessor.as_deref(), delay);
+    }
+
+    /// Starts a task that is desired READY after `delay`, and not before `predecessor` stopped.
+    pub(crate) fn delay_start(
+        &mut self,
+        plan: &mut Plan,
+        id: &str,
+        predecessor: Option<&Task>,
+        delay: Duration,
+    ) {
+        self.remove(id);
+        let wait_for = predecessor
+            .filter(|task| !is_stopped(task) && !is_dead(task))
+            .map(|task| (task.id.clone(), plan.now + OLD_TASK_TIMEOUT));
+        self.insert(id, Delay { start_at: plan.now + delay, wait_for, failed: false });
+        self.finish(plan, id);
+    }
+
+    /// Starts whatever was delayed and need not wait any longer; returns the services concerned.
+    pub(crate) fn expire(&mut self, plan: &mut Plan) -> BTreeSet<String> {
+        let mut ids = std::mem::take(&mut self.check);
+        ids.extend(self.due.iter().take_while(|(at, _)| *at <= plan.now).map(|(_, id)| id.clone()));
+        let mut services = BTreeSet::new();
+        for id in ids {
+            let service = plan.tables.get::<Task>(&id).map(|task| task.service_id.clone());
+            if self.finish(plan, &id) {
+                services.extend(service);
+            }
+        }
+        services
+    }
+
+    /// The tasks of a slot that an update would act on: those that are to run, else the newest if it ended for good.
+    pub(crate) fn updatable(&self, slot: &[Arc<Task>], service: &Service) -> Vec<Arc<Task>> {
+        let runnable: Vec<_> = slot.iter().filter(|task| is_runnable(task)).cloned().collect();
+        // A rollback takes the service back to where it was, whatever of it had ended by then.
+        if !runnable.is_empty() || is_rolling_back(service) {
+            return runnable;
+        }
+        let newest = slot.iter().max_by_key(|task| status_time(task));
+        newest
+            .filter(|task| !self.history.should_restart(task, service))
+            .into_iter()
+            .cloned()
+            .collect()
+    }
+
+    /// Ends a delay whose time has come; false while it must go on.
+    fn finish(&mut self, plan: &mut Plan, id: &str) -> bool {
+        let Some(delay) = self.delays.get(id) else { return false };
+        let failed = delay.failed;
+        let Some(task) = plan.tables.get::<Task>(id).cloned() else {
+            self.remove(id);
+            return true;
+        };
+        if task.desired_state < TaskState::Running as i32 {
+            if let Some(next) = postponed(plan.now, &plan.tables, delay) {
+                self.due.remove(&(delay.start_at, id.to_owned()));
+                self.due.insert((next, id.to_owned()));
+                return false;
+            }
+            // The tasks of a job are started to be completed.
+            let state =
+                if task.job_iteration.is_some() { TaskState::Complete } else { TaskState::Running };
+            plan.desire(id, state);
+        }
+        self.remove(id);
+        if failed
+            && let Some(service) = plan.tables.get::<Service>(&task.service_id).cloned()
+            && let Some(task) = plan.tables.get::<Task>(id).cloned()
+            && task.desired_state <= TaskState::Complete as i32
+        {
+            self.restart(plan, &service, &task);
+        }
+        true
+    }
+
+    fn insert(&mut self, id: &str, delay: Delay) {
+        self.due.insert((delay.start_at, id.to_owned()));
+        if let Some((old, _)) = &delay.wait_for {
+            self.waiting.insert((old.clone(), id.to_owned()));
+        }
+        self.delays.insert(id.to_owned(), delay);
+    }
+
+    fn remove(&mut self, id: &str) {
+        let Some(delay) = self.delays.remove(id) else { return };
+        if let Some((old, until)) = delay.wait_for {
+            self.waiting.remove(&(old, id.to_owned()));
+            self.due.remove(&(until, id.to_owned()));
+        }
+        self.due.remove(&(delay.start_at, id.to_owned()));
+    }
+}
+
+/// Until when a delay goes on at least; none if it is over.
+fn postponed(now: SystemTime, tables: &Tables, delay: &Delay) -> Option<SystemTime> {
+    if now < delay.start_at {
+        return Some(delay.start_at);
+    }
+    let (old, until) = delay.wait_for.as_ref()?;
+    let runs = tables.get::<Task>(old).is_some_and(|task| {
+        let node = tables.get::<Node>(&task.node_id);
+        !is_stopped(task) && (task.node_id.is_empty() || node.is_some_and(|node| !is_down(node)))
+    });
+    (runs && now < *until).then_some(*until)
+}
+
+/// The delay of a task that an earlier leader left desired READY: what remains of its restart delay, and whichever task
+/// of its slot is still on its way out.
+fn reconstruct(now: SystemTime, tables: &Tables, task: &Task) -> Delay {
+    let status = task.status.as_ref();
+    let since = status.and_then(|status| status.applied_at.as_ref().or(status.timestamp.as_ref()));
+    let delay = restart_delay(task);
+    let start_at =
+        since.map_or(now + delay, |since| to_system_time(since) + delay).min(now + delay);
+    let slot = SlotKey::of(task).tasks(tables);
+    let predecessor =
+        slot.iter().find(|other| other.id != task.id && !is_runnable(other) && !is_stopped(other));
+    let wait_for = predecessor.map(|other| (other.id.clone(), now + OLD_TASK_TIMEOUT));
+    Delay { start_at, wait_for, failed: is_dead(task) }
+}
+
+fn is_rolling_back(service: &Service) -> bool {
+    service.update_status.as_ref().map(UpdateStatus::state)
+        == Some(update_status::UpdateState::RollbackStarted)
+}

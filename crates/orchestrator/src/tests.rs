@@ -1,0 +1,6 @@
+//! Whole lives of services: all control loops to their fixpoint, agents played by a few lines, time by a variable.
+
+mod failover;
+mod scaling;
+mod updating;
+mod world;
