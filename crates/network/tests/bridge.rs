@@ -2,6 +2,11 @@
 //!
 //! The test runs itself again inside `unshare --net --mount`, so that it can't touch the machine's own network.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "a test says why it was skipped and how long an attach took"
+)]
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
