@@ -37,7 +37,8 @@ impl Listener {
         let mut news = self.term.news();
         loop {
             let is_over = *news.borrow_and_update();
-            if is_over || !self.term.read(|registry| registry.is_listening(&self.node_id, self.id)) {
+            if is_over || !self.term.read(|registry| registry.is_listening(&self.node_id, self.id))
+            {
                 // An agent that has gone needs no reason.
                 let _ = agent.try_send(Err(stopped()));
                 return;
@@ -62,7 +63,9 @@ impl Listener {
         let close = |id| SubscriptionMessage { id, close: true, ..SubscriptionMessage::default() };
         let mut messages: Vec<SubscriptionMessage> = ended.into_iter().map(close).collect();
         self.told = wanted.keys().cloned().collect();
-        messages.extend(wanted.into_iter().filter(|(id, _)| !kept.contains(id)).map(|(_, message)| message));
+        messages.extend(
+            wanted.into_iter().filter(|(id, _)| !kept.contains(id)).map(|(_, message)| message),
+        );
         messages
     }
 }

@@ -17,3 +17,6 @@ mod subscribe;
 mod term;
 
 pub use service::LogBroker;
+
+#[cfg(test)]
+mod tests;

@@ -76,9 +76,12 @@ impl Publisher {
         }
         match &self.current {
             Some((current, outbox)) if current == id => Ok(outbox.clone()),
-            Some(_) => Err(Status::invalid_argument("different subscription IDs in the same session")),
+            Some(_) => {
+                Err(Status::invalid_argument("different subscription IDs in the same session"))
+            }
             None => {
-                let outbox = self.term.outbox(id, &self.node_id).ok_or_else(unknown_subscription)?;
+                let outbox =
+                    self.term.outbox(id, &self.node_id).ok_or_else(unknown_subscription)?;
                 self.current = Some((id.to_owned(), outbox.clone()));
                 Ok(outbox)
             }

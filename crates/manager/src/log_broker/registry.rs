@@ -53,13 +53,18 @@ impl Registry {
 
     /// A task came into being or changed: subscriptions that follow it may need its node. Whether one does.
     pub(super) fn observe_task(&mut self, task: &Task) -> bool {
-        let following = self.subscriptions.values_mut().filter(|subscription| subscription.follows());
-        following.filter(|subscription| subscription.selects(task)).fold(false, |any, s| s.add(task) | any)
+        let following =
+            self.subscriptions.values_mut().filter(|subscription| subscription.follows());
+        following
+            .filter(|subscription| subscription.selects(task))
+            .fold(false, |any, s| s.add(task) | any)
     }
 
     /// Changes were missed: selects anew for all that follow.
     pub(super) fn resync(&mut self, tables: &Tables) {
-        for subscription in self.subscriptions.values_mut().filter(|subscription| subscription.follows()) {
+        for subscription in
+            self.subscriptions.values_mut().filter(|subscription| subscription.follows())
+        {
             subscription.select(tables);
         }
     }
@@ -103,7 +108,10 @@ impl Registry {
 
     /// The subscriptions that the node has to serve.
     pub(super) fn for_node(&self, node_id: &str) -> BTreeMap<String, SubscriptionMessage> {
-        let concerned = self.subscriptions.iter().filter(|(_, subscription)| subscription.nodes.contains(node_id));
+        let concerned = self
+            .subscriptions
+            .iter()
+            .filter(|(_, subscription)| subscription.nodes.contains(node_id));
         concerned.map(|(id, subscription)| (id.clone(), subscription.message.clone())).collect()
     }
 
@@ -137,7 +145,9 @@ impl Subscription {
 
     fn selects(&self, task: &Task) -> bool {
         let selector = self.message.selector.as_ref();
-        selector.is_some_and(|s| s.task_ids.contains(&task.id) || s.service_ids.contains(&task.service_id))
+        selector.is_some_and(|s| {
+            s.task_ids.contains(&task.id) || s.service_ids.contains(&task.service_id)
+        })
     }
 
     /// Adds the task's node. Whether it is new.
@@ -160,7 +170,8 @@ impl Subscription {
     }
 
     fn missing(&self) -> Result<(), String> {
-        let unscheduled = self.pending_tasks.iter().map(|id| format!("task {id} has not been scheduled"));
+        let unscheduled =
+            self.pending_tasks.iter().map(|id| format!("task {id} has not been scheduled"));
         let reasons: Vec<String> = self.errors.iter().cloned().chain(unscheduled).collect();
         if reasons.is_empty() {
             return Ok(());

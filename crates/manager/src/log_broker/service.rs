@@ -8,8 +8,9 @@ use swarm_ca::Role;
 use swarm_dispatcher::authorizer;
 use swarm_proto::id::new_id;
 use swarm_proto::v1::{
-    ListenSubscriptionsRequest, LogSelector, PublishLogsMessage, PublishLogsResponse, SubscribeLogsMessage,
-    SubscribeLogsRequest, SubscriptionMessage, log_broker_server, logs_server,
+    ListenSubscriptionsRequest, LogSelector, PublishLogsMessage, PublishLogsResponse,
+    SubscribeLogsMessage, SubscribeLogsRequest, SubscriptionMessage, log_broker_server,
+    logs_server,
 };
 use swarm_store::Store;
 use tokio::sync::mpsc;
@@ -69,7 +70,7 @@ impl LogBroker {
         self.shared.term.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn term(&self) -> Result<Arc<Term>, Status> {
+    pub(super) fn term(&self) -> Result<Arc<Term>, Status> {
         self.slot().clone().ok_or_else(stopped)
     }
 
@@ -81,8 +82,12 @@ impl LogBroker {
 }
 
 fn check_selector(selector: Option<&LogSelector>) -> Result<(), Status> {
-    let selector = selector.ok_or_else(|| Status::invalid_argument("log selector must be provided"))?;
-    if selector.service_ids.is_empty() && selector.task_ids.is_empty() && selector.node_ids.is_empty() {
+    let selector =
+        selector.ok_or_else(|| Status::invalid_argument("log selector must be provided"))?;
+    if selector.service_ids.is_empty()
+        && selector.task_ids.is_empty()
+        && selector.node_ids.is_empty()
+    {
         return Err(Status::invalid_argument("log selector must not be empty"));
     }
     Ok(())

@@ -30,7 +30,8 @@ pub(super) async fn serve(
     let mut news = term.news();
     loop {
         let is_over = *news.borrow_and_update();
-        let outcome = if is_over { Some(Ok(())) } else { term.read(|registry| registry.outcome(id)) };
+        let outcome =
+            if is_over { Some(Ok(())) } else { term.read(|registry| registry.outcome(id)) };
         if let Some(outcome) = outcome {
             // A node is done only after all its messages are in the outbox.
             while let Ok(messages) = outbox.try_recv() {

@@ -71,7 +71,11 @@ impl Term {
     }
 
     /// Adds a subscription; its messages come out of the receiver.
-    pub(super) fn subscribe(&self, message: SubscriptionMessage, tables: &Tables) -> mpsc::Receiver<Vec<LogMessage>> {
+    pub(super) fn subscribe(
+        &self,
+        message: SubscriptionMessage,
+        tables: &Tables,
+    ) -> mpsc::Receiver<Vec<LogMessage>> {
         let (outbox, messages) = mpsc::channel(OUTBOX_BATCHES_MAX);
         self.state().outboxes.insert(message.id.clone(), outbox);
         self.change(|registry| registry.subscribe(message, tables));
@@ -106,7 +110,9 @@ impl Term {
                 Change::Node(Delta { old: Some(node), new: None }) => {
                     self.change(|registry| registry.lose(&node.id));
                 }
-                Change::Node(Delta { old: Some(old), new: Some(node) }) if is_down(node) && !is_down(old) => {
+                Change::Node(Delta { old: Some(old), new: Some(node) })
+                    if is_down(node) && !is_down(old) =>
+                {
                     self.change(|registry| registry.lose(&node.id));
                 }
                 _ => {}
