@@ -1,0 +1,6 @@
+//! The configs of the swarm: /configs.
+
+mod handlers;
+mod routes;
+
+pub(crate) use routes::routes;

@@ -1,0 +1,6 @@
+//! The containers of this node: /containers.
+
+mod handlers;
+mod routes;
+
+pub(crate) use routes::routes;

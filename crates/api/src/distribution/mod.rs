@@ -1,0 +1,6 @@
+//! What a registry knows of an image: /distribution.
+
+mod handlers;
+mod routes;
+
+pub(crate) use routes::routes;

@@ -1,0 +1,6 @@
+//! The networks of this node and of the swarm: /networks.
+
+mod handlers;
+mod routes;
+
+pub(crate) use routes::routes;

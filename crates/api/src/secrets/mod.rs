@@ -1,0 +1,6 @@
+//! The secrets of the swarm: /secrets.
+
+mod handlers;
+mod routes;
+
+pub(crate) use routes::routes;

@@ -1,0 +1,6 @@
+//! The swarm itself: /swarm.
+
+mod handlers;
+mod routes;
+
+pub(crate) use routes::routes;

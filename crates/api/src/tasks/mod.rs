@@ -1,0 +1,6 @@
+//! The tasks of the swarm's services: /tasks.
+
+mod handlers;
+mod routes;
+
+pub(crate) use routes::routes;

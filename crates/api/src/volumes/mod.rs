@@ -1,0 +1,6 @@
+//! The volumes of this node: /volumes.
+
+mod handlers;
+mod routes;
+
+pub(crate) use routes::routes;
