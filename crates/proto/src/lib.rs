@@ -13,6 +13,7 @@ pub use channel::Channel;
     missing_docs,
     unreachable_pub,
     clippy::all,
+    clippy::allow_attributes_without_reason,
     reason = "generated from the .proto files, which carry the documentation"
 )]
 mod docker {
@@ -31,6 +32,7 @@ pub use docker::swarmkit::v1;
     missing_docs,
     unreachable_pub,
     clippy::all,
+    clippy::allow_attributes_without_reason,
     reason = "generated from the .proto files, which carry the documentation"
 )]
 pub mod raftpb {
