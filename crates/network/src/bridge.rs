@@ -116,12 +116,7 @@ impl Bridge {
     /// A host without `nft` gets a warning and a bridge on which containers reach each other only.
     pub async fn open(config: BridgeConfig) -> Result<Self> {
         let bridge = blocking(move || Self::set_up(config)).await?;
-        if let Err(error) = bridge.load_rules().await {
-            tracing::warn!(
-                bridge = bridge.name(), %error,
-                "containers can't reach outside networks and no port can be published"
-            );
-        }
+        bridge.load_rules_or_warn().await;
         Ok(bridge)
     }
 
@@ -152,7 +147,7 @@ impl Bridge {
 
     /// Connects a container: an `eth0` with an address and a default route in its namespace, its ports published.
     ///
-    /// Either all of it is done or nothing.
+    /// Either all of it is done or nothing; a caller that drops the future midway calls [`Bridge::detach`].
     pub async fn attach(&self, request: AttachRequest) -> Result<Attachment> {
         let attachment = self.book().plan(&request)?;
         let done = self.connect(&request, attachment.clone()).await;
@@ -193,7 +188,8 @@ impl Bridge {
             inner.save()
         })
         .await?;
-        self.load_rules().await
+        self.load_rules_or_warn().await;
+        Ok(())
     }
 
     /// Takes the bridge, its rules and its state away. Containers that are still connected lose their network.
@@ -205,7 +201,10 @@ impl Bridge {
             netlink.delete_link(&inner.config.name)?;
             inner.state.delete()?;
             firewall::expel(&inner.config.name)?;
-            nft::delete(&inner.config.name)
+            match nft::delete(&inner.config.name) {
+                Err(Error::NftMissing) => Ok(()),
+                deleted => deleted,
+            }
         })
         .await
     }
@@ -252,6 +251,16 @@ impl Bridge {
             self.load_rules().await?;
         }
         Ok(())
+    }
+
+    /// A bridge without rules still joins containers to each other, and those that run already must be kept.
+    async fn load_rules_or_warn(&self) {
+        if let Err(error) = self.load_rules().await {
+            tracing::warn!(
+                bridge = self.name(), %error,
+                "containers can't reach outside networks and no port can be published"
+            );
+        }
     }
 
     /// Loads the rules for the book as it is now. Callers that come while a load runs share the next one.

@@ -125,29 +125,61 @@ async fn attach(bridge: &Bridge, place: &Place, id: &str, ports: Vec<PortRequest
 
 #[test]
 fn bridge_in_a_namespace() {
-    if std::env::var_os(INSIDE).is_some() {
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        runtime.block_on(containers_talk());
-        runtime.block_on(ports_are_published());
-        runtime.block_on(a_restart_changes_nothing());
-        runtime.block_on(refusals_leave_nothing());
-        runtime.block_on(closed_bridge());
-        runtime.block_on(a_dropping_firewall_is_passed());
-        return;
+    match std::env::var(INSIDE).as_deref() {
+        Ok("with nft") => in_runtime(async {
+            containers_talk().await;
+            ports_are_published().await;
+            a_restart_changes_nothing().await;
+            refusals_leave_nothing().await;
+            closed_bridge().await;
+            a_dropping_firewall_is_passed().await;
+        }),
+        Ok(_) => in_runtime(without_nft()),
+        Err(_) if !nix::unistd::geteuid().is_root() => {
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "must run as root in CI");
+            println!("skipped: needs root to make network namespaces");
+        }
+        Err(_) => {
+            run_inside("with nft", None);
+            run_inside("without nft", Some("/nowhere"));
+        }
     }
-    if !nix::unistd::geteuid().is_root() {
-        assert!(std::env::var_os("CI").is_none(), "must run as root in CI");
-        println!("skipped: needs root to make network namespaces");
-        return;
-    }
-    let status = Command::new("unshare")
-        .args(["--net", "--mount"])
-        .arg(std::env::current_exe().expect("this test"))
-        .args(["--exact", "bridge_in_a_namespace", "--nocapture"])
-        .env(INSIDE, "1")
-        .status()
-        .expect("unshare");
-    assert!(status.success(), "the tests inside the namespace failed");
+}
+
+fn in_runtime(test: impl Future<Output = ()>) {
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(test);
+}
+
+/// Runs this test again in a network of its own, and with this `PATH`.
+fn run_inside(mode: &str, path: Option<&str>) {
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--mount", "--", "env", &format!("{INSIDE}={mode}")]);
+    command.args(path.map(|path| format!("PATH={path}")));
+    command.arg(std::env::current_exe().expect("this test"));
+    command.args(["--exact", "bridge_in_a_namespace", "--nocapture"]);
+    let status = command.status().expect("unshare");
+    assert!(status.success(), "the tests inside the namespace failed, {mode}");
+}
+
+async fn without_nft() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bridge = Bridge::open(BridgeConfig::new(folder.path())).await.expect("open");
+    let (one, two) = (Place::new(folder.path(), "one"), Place::new(folder.path(), "two"));
+    attach(&bridge, &one, "one", vec![]).await;
+    let request = AttachRequest {
+        container_id: "two".into(),
+        netns: two.path.clone(),
+        ports: publish(HostPort::Ephemeral),
+        ..AttachRequest::default()
+    };
+    let error = bridge.attach(request).await.expect_err("can't publish").to_string();
+    assert!(error.contains("install the package nftables"), "{error}");
+    let second = attach(&bridge, &two, "two", vec![]).await;
+    two.serve(80);
+    assert_eq!(one.ask(SocketAddrV4::new(second.ipv4, 80)).expect("a neighbour"), "172.17.0.2");
+    bridge.restore(&bridge.attachments()).await.expect("restore");
+    assert_eq!(bridge.attachments().len(), 2);
+    bridge.destroy().await.expect("destroy");
 }
 
 async fn containers_talk() {
