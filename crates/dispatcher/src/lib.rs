@@ -24,6 +24,7 @@
 
 mod assignments;
 mod batch;
+mod caller;
 mod config;
 mod core;
 mod error;
@@ -37,11 +38,12 @@ mod writer;
 pub use crate::core::{Command, Core, Event, KnownNode, Registration, StreamId};
 pub use assignments::AssignmentSet;
 pub use batch::{Batch, NodeUpdate};
+pub use caller::authorizer;
 pub use config::{Config, Timing};
 pub use error::SessionError;
 pub use leadership::Peers;
 pub use messages::Sequence;
-pub use service::{Dispatcher, authorizer};
+pub use service::Dispatcher;
 
 /// The metadata key by which our own agents announce on `Session` that they take short heartbeats; any value counts.
 pub const AGENT_HEADER: &str = "swarm-agent";

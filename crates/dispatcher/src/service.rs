@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rand::Rng as _;
-use swarm_ca::{Authorizer, ForwardedCaller, PeerIdentity, Role};
 use swarm_proto::id::new_id;
 use swarm_proto::timestamp::from_duration;
 use swarm_proto::v1::dispatcher_server;
@@ -15,13 +14,14 @@ use swarm_proto::v1::{
     SessionMessage, SessionRequest, Task, TasksMessage, TasksRequest, UpdateTaskStatusRequest,
     UpdateTaskStatusResponse, UpdateVolumeStatusRequest, UpdateVolumeStatusResponse,
 };
-use swarm_store::{Store, Tables};
+use swarm_store::Store;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::assignments::AssignmentSet;
-use crate::batch::NodeUpdate;
+use crate::batch::{Batch, NodeUpdate};
+use crate::caller::Caller;
 use crate::config::{Config, STREAM_MESSAGES_WAITING_MAX};
 use crate::core::{Command, Event, Registration, StreamId};
 use crate::leadership::{Leadership, Peers};
@@ -43,11 +43,8 @@ struct Shared {
     stream_last: AtomicU64,
 }
 
-/// A caller that may use the service.
-struct Caller {
-    node_id: String,
-    addr: Option<String>,
-}
+/// A server stream's messages.
+type Messages<T> = ReceiverStream<Result<T, Status>>;
 
 /// Tells the core that a session stream has ended, however that came about.
 struct StreamGuard {
@@ -110,29 +107,13 @@ impl Dispatcher {
         self.slot().clone().ok_or(SessionError::Stopped)
     }
 
-    /// Who calls: a worker or manager of this cluster that was not removed from it, by its certificate alone.
-    fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
-        let tables = self.shared.store.view();
-        let identity =
-            authorizer(&tables)?.require_caller(request, &[Role::Worker, Role::Manager])?;
-        let addr = match ForwardedCaller::of(request.metadata()) {
-            Some(forwarded) => forwarded.remote_addr.and_then(|addr| host(&addr)),
-            None => request
-                .extensions()
-                .get::<PeerIdentity>()
-                .and_then(|peer| peer.remote_addr)
-                .map(|addr| addr.ip().to_canonical().to_string()),
-        };
-        Ok(Caller { node_id: identity.node_id, addr })
-    }
-
     /// The caller and the term, for a call within a session.
     fn in_session<T>(
         &self,
         request: &Request<T>,
         session_id: &str,
     ) -> Result<(Caller, Arc<Leadership>), Status> {
-        let caller = self.caller(request)?;
+        let caller = Caller::of(request, &self.shared.store.view())?;
         let leadership = self.leadership()?;
         leadership.check(&caller.node_id, session_id)?;
         Ok((caller, leadership))
@@ -145,7 +126,7 @@ impl Dispatcher {
         session_id: &str,
         source: S,
         guard: Option<StreamGuard>,
-    ) -> Result<Response<ReceiverStream<Result<S::Message, Status>>>, Status> {
+    ) -> Result<Response<Messages<S::Message>>, Status> {
         let signal = leadership.hub.listen(node_id, session_id)?;
         let (sender, receiver) = mpsc::channel(STREAM_MESSAGES_WAITING_MAX);
         let store = self.shared.store.clone();
@@ -157,37 +138,17 @@ impl Dispatcher {
     }
 }
 
-/// The rules of this cluster for callers of gRPC services: its organization, without the nodes removed from it.
-///
-/// # Errors
-/// Unavailable where the cluster object does not exist yet.
-pub fn authorizer(tables: &Tables) -> Result<Authorizer, Status> {
-    let cluster = tables
-        .cluster()
-        .ok_or_else(|| Status::unavailable("the cluster has not been set up yet"))?
-        .clone();
-    let organization = cluster.id.clone();
-    Ok(Authorizer::new(organization)
-        .refusing(move |id| cluster.blacklisted_certificates.contains_key(id)))
-}
-
-/// The host of `host:port`.
-fn host(addr: &str) -> Option<String> {
-    let (host, _) = addr.rsplit_once(':')?;
-    Some(host.trim_start_matches('[').trim_end_matches(']').to_owned())
-}
-
 #[tonic::async_trait]
 impl dispatcher_server::Dispatcher for Dispatcher {
-    type SessionStream = ReceiverStream<Result<SessionMessage, Status>>;
-    type AssignmentsStream = ReceiverStream<Result<AssignmentsMessage, Status>>;
-    type TasksStream = ReceiverStream<Result<TasksMessage, Status>>;
+    type SessionStream = Messages<SessionMessage>;
+    type AssignmentsStream = Messages<AssignmentsMessage>;
+    type TasksStream = Messages<TasksMessage>;
 
     async fn session(
         &self,
         request: Request<SessionRequest>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        let Caller { node_id, addr } = self.caller(&request)?;
+        let Caller { node_id, addr } = Caller::of(&request, &self.shared.store.view())?;
         let leadership = self.leadership()?;
         if self.shared.store.view().get::<Node>(&node_id).is_none() {
             return Err(SessionError::NodeNotFound.into());
@@ -231,7 +192,7 @@ impl dispatcher_server::Dispatcher for Dispatcher {
         &self,
         request: Request<HeartbeatRequest>,
     ) -> Result<Response<HeartbeatResponse>, Status> {
-        let node_id = self.caller(&request)?.node_id;
+        let node_id = Caller::of(&request, &self.shared.store.view())?.node_id;
         let session_id = request.into_inner().session_id;
         match self.leadership()?.step(Event::Heartbeat { node_id, session_id }) {
             Some(Command::Beat(period)) => {
@@ -263,7 +224,7 @@ impl dispatcher_server::Dispatcher for Dispatcher {
             reports.push((report.task_id, status));
         }
         if !reports.is_empty() {
-            let add = |batch: &mut crate::batch::Batch| {
+            let add = |batch: &mut Batch| {
                 reports
                     .into_iter()
                     .for_each(|(task_id, status)| batch.report_task(task_id, status));

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use swarm_ca::{Identity, Role, local_as};
+use swarm_ca::{Identity, PeerIdentity, Role, local_as};
 use swarm_dispatcher::{AGENT_HEADER, Config, Dispatcher, Timing};
 use swarm_proto::Channel;
+use swarm_proto::channel::ChannelError;
 use swarm_proto::v1::assignment::Item;
 use swarm_proto::v1::assignments_message::Type;
 use swarm_proto::v1::dispatcher_client::DispatcherClient;
@@ -20,6 +21,7 @@ use swarm_proto::v1::{
 use swarm_store::{Error, ImmediateProposer, Store};
 use tokio::sync::{oneshot, watch};
 use tonic::{Code, Request, Status, Streaming};
+use tower::ServiceExt as _;
 
 /// A dispatcher that runs, over a store with nodes `n1` and `n2`.
 struct Bench {
@@ -254,6 +256,50 @@ async fn a_broken_session_makes_the_node_down() {
         message(&mut session).await.node.and_then(|n| n.status).map(|s| s.state),
         Some(State::Ready as i32)
     );
+}
+
+#[tokio::test]
+async fn a_lost_connection_makes_the_node_down() {
+    let timing = Timing { suspect_grace: Duration::from_millis(50), ..Timing::default() };
+    let bench = Bench::start(timing).await;
+    let (mut client, wire) = connect(&bench).await;
+    let mut session = open(&mut client, "", "host").await.expect("a session");
+    message(&mut session).await;
+    bench.until_state("n1", State::Ready).await;
+    // What a peer sees of a daemon that is killed: the kernel closes its connections.
+    wire.abort();
+    bench.until_state("n1", State::Down).await;
+}
+
+/// A client over a connection of its own, which breaks when the task is aborted.
+async fn connect(bench: &Bench) -> (Client, tokio::task::JoinHandle<()>) {
+    let identity =
+        Identity { node_id: "n1".into(), role: Role::Worker, organization: "org".into() };
+    let identify = move |mut request: Request<()>| {
+        request
+            .extensions_mut()
+            .insert(PeerIdentity { identity: Some(identity.clone()), remote_addr: None });
+        Ok(request)
+    };
+    let service = DispatcherServer::with_interceptor(bench.dispatcher.clone(), identify);
+    let (near, mut near_end) = tokio::io::duplex(1 << 16);
+    let (far, mut far_end) = tokio::io::duplex(1 << 16);
+    let incoming = tokio_stream::iter([Ok::<_, std::io::Error>(far)]);
+    tokio::spawn(
+        tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming),
+    );
+    let wire = tokio::spawn(async move {
+        // That either end closes is the end of the wire.
+        let _ = tokio::io::copy_bidirectional(&mut near_end, &mut far_end).await;
+    });
+    let mut near = Some(near);
+    let connector = tower::service_fn(move |_| {
+        let near = near.take().ok_or_else(|| std::io::Error::other("connected once already"));
+        async move { near.map(hyper_util::rt::TokioIo::new) }
+    });
+    let endpoint = tonic::transport::Endpoint::from_static("http://manager");
+    let channel = endpoint.connect_with_connector(connector).await.expect("connected");
+    (Client::new(Channel::new(channel.map_err(ChannelError::new))), wire)
 }
 
 #[tokio::test]
