@@ -8,7 +8,7 @@
 )]
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -52,6 +52,19 @@ impl Place {
         });
     }
 
+    /// Sends each packet back.
+    fn echo_udp(&self, port: u16) {
+        let socket = netns::run_in(&self.path, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)))
+            .expect("enter")
+            .expect("bind");
+        std::thread::spawn(move || {
+            let mut buffer = [0; 64];
+            while let Ok((length, peer)) = socket.recv_from(&mut buffer) {
+                let _ = socket.send_to(&buffer[..length], peer);
+            }
+        });
+    }
+
     fn ask(&self, address: impl Into<SocketAddrV4>) -> Result<String, std::io::Error> {
         let address = address.into();
         netns::run_in(&self.path, || ask(address)).expect("enter")
@@ -69,6 +82,16 @@ fn ask(address: SocketAddrV4) -> std::io::Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
+}
+
+fn ping_udp(address: SocketAddrV4) -> std::io::Result<String> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+    socket.connect(address)?;
+    socket.send(b"ping")?;
+    let mut buffer = [0; 64];
+    let length = socket.recv(&mut buffer)?;
+    Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
 }
 
 /// The host's link to a client outside, 10.99.0.1 to 10.99.0.2.
@@ -226,6 +249,16 @@ async fn ports_are_published() {
     attach(&bridge, &neighbour, "neighbour", publish(HostPort::Ephemeral)).await;
     assert_eq!(neighbour.ask(published).expect("from a neighbour"), "172.17.0.1");
     assert_eq!(place.ask(published).expect("from itself"), "172.17.0.1");
+    let echo = Place::new(folder.path(), "echo");
+    echo.echo_udp(53);
+    let port = PortRequest {
+        protocol: Protocol::Udp,
+        container_port: 53,
+        ..publish(HostPort::Fixed(8080))[0].clone()
+    };
+    attach(&bridge, &echo, "echo", vec![port]).await;
+    let echoed = netns::run_in(&client.path, || ping_udp(published)).expect("enter");
+    assert_eq!(echoed.expect("an echo"), "ping", "the same port number for another protocol");
     bridge.detach("web").await.expect("detach");
     assert!(client.ask(published).is_err(), "no longer published");
     assert!(TcpListener::bind(published).is_ok(), "the port is free again");
