@@ -121,3 +121,10 @@ fn issuer_key(
     }
     Err(CaError::Untrusted("unknown issuer".to_owned()))
 }
+
+/// When the first certificate of a chain in PEM expires; none where there is none that can be read.
+pub fn certificate_expiry(chain_pem: &[u8]) -> Option<SystemTime> {
+    let chain = pem::certificates(chain_pem).ok()?;
+    let seconds = pem::parse(chain.first()?).ok()?.validity().not_after.timestamp();
+    Some(UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).ok()?))
+}

@@ -27,7 +27,7 @@ mod tls;
 mod token;
 
 pub use authorize::{Authorizer, ForwardedCaller, rpc_error_text};
-pub use chain::NodeCertificate;
+pub use chain::{NodeCertificate, certificate_expiry};
 pub use client::{CertificateRequest, IssuedCertificate, download_root_ca, request_certificate};
 pub use connect::{Credentials, connect, local_as};
 pub use error::CaError;

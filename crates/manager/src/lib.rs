@@ -10,14 +10,17 @@
 //! SwarmKit's package `manager`.
 
 mod failure;
+mod control;
 mod control_driver;
 mod founding;
+mod group;
 mod health;
 mod log_broker;
 mod manager;
 mod term;
 mod node_ca;
 
+pub use control::{Control, RaftMember, RaftMembership};
 pub use log_broker::LogBroker;
 pub use node_ca::{NodeCaService, Signer};
 pub use founding::Founding;

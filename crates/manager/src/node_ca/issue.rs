@@ -58,10 +58,7 @@ pub(super) async fn renew(
         })
         .await?;
     debug!(node.id = node_id, "certificate renewal requested");
-    Ok(IssueNodeCertificateResponse {
-        node_id: node_id.to_owned(),
-        node_membership: membership,
-    })
+    Ok(IssueNodeCertificateResponse { node_id: node_id.to_owned(), node_membership: membership })
 }
 
 fn role_of_token(cluster: &Cluster, presented: &str) -> Option<Role> {

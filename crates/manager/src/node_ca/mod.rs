@@ -90,8 +90,7 @@ impl NodeCa for NodeCaService {
         }
         let (mut tables, mut watch) = self.store.view_and_watch();
         loop {
-            let node =
-                tables.get::<Node>(&node_id).ok_or_else(|| Status::not_found("NotFound"))?;
+            let node = tables.get::<Node>(&node_id).ok_or_else(|| Status::not_found("NotFound"))?;
             if let Some(answer) = final_answer(node) {
                 return Ok(Response::new(answer));
             }

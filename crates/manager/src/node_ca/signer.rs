@@ -64,8 +64,10 @@ impl Signer {
         let expiry = expiry(cluster);
         let mut signed = Vec::new();
         waiting.retain(|node_id| {
-            let Some(certificate) =
-                tables.get::<Node>(node_id).filter(|node| is_unsigned(node)).and_then(|node| node.certificate.clone())
+            let Some(certificate) = tables
+                .get::<Node>(node_id)
+                .filter(|node| is_unsigned(node))
+                .and_then(|node| node.certificate.clone())
             else {
                 return false;
             };
@@ -87,11 +89,8 @@ impl Signer {
         let Some(role) = Role::from_proto(pending.role) else {
             return Some(failed(pending, "failed to parse role".to_owned()));
         };
-        let identity = Identity {
-            node_id: pending.cn.clone(),
-            role,
-            organization: self.cluster_id.clone(),
-        };
+        let identity =
+            Identity { node_id: pending.cn.clone(), role, organization: self.cluster_id.clone() };
         match root.sign(&pending.csr, &identity, expiry) {
             Ok(chain) => {
                 debug!(node.id = pending.cn, node.role = %role, "certificate issued");

@@ -1,7 +1,8 @@
 //! Joining and renewing against the real services and signer, in this process.
 
 use swarm_ca::{
-    CaError, CertificateRequest, Identity, JoinToken, PeerIdentity, Role, RootCa, request_certificate,
+    CaError, CertificateRequest, Identity, JoinToken, PeerIdentity, Role, RootCa,
+    request_certificate,
 };
 use swarm_proto::Channel;
 use swarm_proto::v1::ca_client::CaClient;
@@ -131,13 +132,17 @@ async fn a_renewal_follows_the_role() {
     let stranger = Identity { organization: "other".into(), ..joined.clone() };
     let channel = world.channel(Some(stranger));
     let refused = request_certificate(channel, &world.root, &CertificateRequest::default()).await;
-    assert!(matches!(refused.map(|_| ()), Err(CaError::Remote(status)) if status.code() == Code::InvalidArgument));
+    assert!(
+        matches!(refused.map(|_| ()), Err(CaError::Remote(status)) if status.code() == Code::InvalidArgument)
+    );
     // A node that is gone gets nothing.
     world.store.update(|tx| tx.delete::<Node>(&joined.node_id)).await.expect("deleted");
     let channel = world.channel(Some(joined.clone()));
     let refused = request_certificate(channel, &world.root, &CertificateRequest::default()).await;
     let text = format!("node {} not found when attempting to renew certificate", joined.node_id);
-    assert!(matches!(refused.map(|_| ()), Err(CaError::Remote(status)) if status.message() == text));
+    assert!(
+        matches!(refused.map(|_| ()), Err(CaError::Remote(status)) if status.message() == text)
+    );
 }
 
 #[tokio::test]
@@ -156,7 +161,9 @@ async fn removed_nodes_are_strangers() {
         .expect("updated");
     let channel = world.channel(Some(joined));
     let refused = request_certificate(channel, &world.root, &CertificateRequest::default()).await;
-    assert!(matches!(refused.map(|_| ()), Err(CaError::Remote(status)) if status.code() == Code::InvalidArgument));
+    assert!(
+        matches!(refused.map(|_| ()), Err(CaError::Remote(status)) if status.code() == Code::InvalidArgument)
+    );
 }
 
 #[tokio::test]
@@ -168,18 +175,25 @@ async fn rubbish_is_answered_as_failed() {
         token: world.tokens().worker,
         ..Default::default()
     };
-    let node_id = client.issue_node_certificate(request).await.expect("recorded").into_inner().node_id;
+    let node_id =
+        client.issue_node_certificate(request).await.expect("recorded").into_inner().node_id;
     let answer = client.node_certificate_status(NodeCertificateStatusRequest { node_id }).await;
     let status = answer.expect("answered").into_inner().status.expect("a status");
     assert_eq!(status.state(), issuance_status::State::Failed);
     assert_eq!(status.err, "failed to sign node certificate: not a PEM request");
     for (csr, expect) in [(vec![], Code::InvalidArgument)] {
         let request = IssueNodeCertificateRequest { csr, ..Default::default() };
-        assert_eq!(client.issue_node_certificate(request).await.expect_err("refused").code(), expect);
+        assert_eq!(
+            client.issue_node_certificate(request).await.expect_err("refused").code(),
+            expect
+        );
     }
     for (node_id, expect) in [("", Code::InvalidArgument), ("nobody", Code::NotFound)] {
         let request = NodeCertificateStatusRequest { node_id: node_id.into() };
-        assert_eq!(client.node_certificate_status(request).await.expect_err("refused").code(), expect);
+        assert_eq!(
+            client.node_certificate_status(request).await.expect_err("refused").code(),
+            expect
+        );
     }
 }
 
@@ -196,7 +210,10 @@ async fn only_managers_get_the_unlock_key() {
         let answer = client.get_unlock_key(Request::new(GetUnlockKeyRequest {})).await;
         assert_eq!(answer.err().map(|status| status.code()), expect);
         let root = client.get_root_ca_certificate(GetRootCaCertificateRequest {}).await;
-        assert_eq!(root.expect("anyone may").into_inner().certificate, world.root.certificates_pem());
+        assert_eq!(
+            root.expect("anyone may").into_inner().certificate,
+            world.root.certificates_pem()
+        );
     }
 }
 
@@ -204,6 +221,9 @@ async fn only_managers_get_the_unlock_key() {
 async fn the_signer_ends_with_the_leadership() {
     let world = World::new().await;
     world.store.lost_leadership();
-    let refused = world.join(world.tokens().worker, Availability::Active).await.expect_err("refused");
-    assert!(matches!(refused, CaError::Remote(status) if status.message() == Error::NotLeader.to_string()));
+    let refused =
+        world.join(world.tokens().worker, Availability::Active).await.expect_err("refused");
+    assert!(
+        matches!(refused, CaError::Remote(status) if status.message() == Error::NotLeader.to_string())
+    );
 }

@@ -1,0 +1,181 @@
+//! What a service's spec must look like, whatever the cluster's state.
+
+use swarm_proto::v1::service_spec::Mode;
+use swarm_proto::v1::task_spec::Runtime;
+use swarm_proto::v1::{
+    GenericRuntimeSpec, Network, Placement, ResourceRequirements, Resources, RestartPolicy,
+    ServiceSpec, TaskSpec, UpdateConfig,
+};
+use swarm_scheduler::constraint;
+use swarm_store::{Object as _, Tables};
+use tonic::Status;
+
+use super::container_spec::check_container_spec;
+use super::endpoint_spec::check_endpoint_spec;
+use super::names::check_dns_name;
+use super::references::{check_config_references, check_secret_references};
+
+/// A thousandth of a CPU.
+const NANO_CPUS_MIN: i64 = 1_000_000;
+const MEMORY_BYTES_MIN: i64 = 4 * 1024 * 1024;
+const GENERIC_KIND_LENGTH_MIN: usize = 3;
+
+pub(super) fn check_service_spec(spec: &ServiceSpec) -> Result<(), Status> {
+    check_dns_name(spec.annotations.as_ref())?;
+    check_task_spec(spec.task.as_ref().unwrap_or(&TaskSpec::default()))?;
+    check_mode(spec)?;
+    if is_job(spec) {
+        if spec.update.is_some() {
+            return Err(Status::invalid_argument("Jobs may not have an update config"));
+        }
+    } else {
+        check_update(spec.update.as_ref())?;
+    }
+    check_endpoint_spec(spec.endpoint.as_ref())
+}
+
+/// Whether the service runs to completion instead of for ever.
+pub(super) fn is_job(spec: &ServiceSpec) -> bool {
+    matches!(spec.mode, Some(Mode::ReplicatedJob(_) | Mode::GlobalJob(_)))
+}
+
+/// Services are published on the ingress network by their ports, never attached to it.
+pub(super) fn check_networks(tables: &Tables, spec: &ServiceSpec) -> Result<(), Status> {
+    for attachment in spec.task.iter().flat_map(|task| &task.networks) {
+        let Some(network) = tables.get::<Network>(&attachment.target) else { continue };
+        if network.spec.as_ref().is_some_and(|spec| spec.ingress) {
+            return Err(Status::invalid_argument(format!(
+                "Service cannot be explicitly attached to the ingress network {:?}",
+                network.name()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn check_mode(spec: &ServiceSpec) -> Result<(), Status> {
+    // A negative number that some client converted blindly would take the cluster down.
+    let negative = |number: u64| number > i64::MAX as u64;
+    let refused = match &spec.mode {
+        Some(Mode::Replicated(mode)) if negative(mode.replicas) => {
+            "Number of replicas must be non-negative"
+        }
+        Some(Mode::ReplicatedJob(mode)) if negative(mode.max_concurrent) => {
+            "Maximum concurrent jobs must not be negative"
+        }
+        Some(Mode::ReplicatedJob(mode)) if negative(mode.total_completions) => {
+            "Total completed jobs must not be negative"
+        }
+        None => "Unrecognized service mode",
+        Some(_) => return Ok(()),
+    };
+    Err(Status::invalid_argument(refused))
+}
+
+fn check_task_spec(spec: &TaskSpec) -> Result<(), Status> {
+    check_resource_requirements(spec.resources.as_ref())?;
+    check_restart_policy(spec.restart.as_ref())?;
+    check_placement(spec.placement.as_ref())?;
+    if let Some(Runtime::Container(container)) = &spec.runtime {
+        check_secret_references(container)?;
+        check_config_references(container)?;
+    }
+    match &spec.runtime {
+        None => Err(Status::invalid_argument("TaskSpec: missing runtime")),
+        Some(Runtime::Container(container)) => check_container_spec(container),
+        Some(Runtime::Generic(generic)) => check_generic(generic),
+        Some(Runtime::Attachment(_)) => {
+            Err(Status::unimplemented("RuntimeSpec: unimplemented runtime in service spec"))
+        }
+    }
+}
+
+fn check_resource_requirements(requirements: Option<&ResourceRequirements>) -> Result<(), Status> {
+    let Some(requirements) = requirements else { return Ok(()) };
+    check_resources(requirements.limits.as_ref())?;
+    check_resources(requirements.reservations.as_ref())
+}
+
+fn check_resources(resources: Option<&Resources>) -> Result<(), Status> {
+    let Some(resources) = resources else { return Ok(()) };
+    if resources.nano_cpus != 0 && resources.nano_cpus < NANO_CPUS_MIN {
+        return Err(Status::invalid_argument(format!(
+            "invalid cpu value {}: Must be at least {}",
+            go_float(resources.nano_cpus as f64 / 1e9),
+            NANO_CPUS_MIN as f64 / 1e9
+        )));
+    }
+    if resources.memory_bytes != 0 && resources.memory_bytes < MEMORY_BYTES_MIN {
+        return Err(Status::invalid_argument(format!(
+            "invalid memory value {}: Must be at least 4MiB",
+            resources.memory_bytes
+        )));
+    }
+    Ok(())
+}
+
+/// A number as Go's `%g` prints it: with an exponent, of two digits at least, below 0.0001.
+fn go_float(value: f64) -> String {
+    if value == 0.0 || value.abs() >= 1e-4 {
+        return value.to_string();
+    }
+    let text = format!("{value:e}");
+    match text.split_once("e-") {
+        Some((mantissa, exponent)) => format!("{mantissa}e-{exponent:0>2}"),
+        None => text,
+    }
+}
+
+fn check_restart_policy(policy: Option<&RestartPolicy>) -> Result<(), Status> {
+    let Some(policy) = policy else { return Ok(()) };
+    check_not_negative(policy.delay.as_ref(), "TaskSpec: restart-delay")?;
+    check_not_negative(policy.window.as_ref(), "TaskSpec: restart-window")
+}
+
+fn check_update(config: Option<&UpdateConfig>) -> Result<(), Status> {
+    let Some(config) = config else { return Ok(()) };
+    check_not_negative(config.delay.as_ref(), "TaskSpec: update-delay")?;
+    check_not_negative(config.monitor.as_ref(), "TaskSpec: update-monitor")?;
+    if !(0.0..=1.0).contains(&config.max_failure_ratio) {
+        return Err(Status::invalid_argument(
+            "TaskSpec: update-maxfailureratio cannot be less than 0 or bigger than 1",
+        ));
+    }
+    Ok(())
+}
+
+fn check_not_negative(duration: Option<&prost_types::Duration>, what: &str) -> Result<(), Status> {
+    match duration {
+        Some(duration) if duration.seconds < 0 || duration.nanos < 0 => {
+            Err(Status::invalid_argument(format!("{what} cannot be negative")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// SwarmKit passes the parser's error on without a code of its own.
+fn check_placement(placement: Option<&Placement>) -> Result<(), Status> {
+    let constraints = placement.map_or(&[][..], |placement| &placement.constraints);
+    constraint::parse(constraints).map(|_| ()).map_err(|error| Status::unknown(error.to_string()))
+}
+
+fn check_generic(generic: &GenericRuntimeSpec) -> Result<(), Status> {
+    let kind = &generic.kind;
+    let refused = if kind.len() < GENERIC_KIND_LENGTH_MIN {
+        format!("Generic runtime: Invalid name {kind:?}")
+    } else if ["container", "attachment"].contains(&kind.to_lowercase().as_str()) {
+        format!("Generic runtime: {kind:?} is a reserved name")
+    } else {
+        match &generic.payload {
+            None => "Generic runtime is missing payload".to_owned(),
+            Some(payload) if payload.type_url.is_empty() => {
+                "Generic runtime is missing payload type".to_owned()
+            }
+            Some(payload) if payload.value.is_empty() => {
+                "Generic runtime has an empty payload".to_owned()
+            }
+            Some(_) => return Ok(()),
+        }
+    };
+    Err(Status::invalid_argument(refused))
+}
