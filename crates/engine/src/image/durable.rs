@@ -74,6 +74,12 @@ impl Drop for ScratchFolder {
     }
 }
 
+/// Whether a failure is this machine's (a full disk, no permission) rather than that of the data being stored.
+pub(crate) fn is_machines_fault(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem | PermissionDenied | FileTooLarge)
+}
+
 /// Creates an empty scratch folder, removing what a crash left in an older one.
 pub(crate) fn fresh_scratch(scratch: &Path) -> io::Result<()> {
     match fs::remove_dir_all(scratch) {

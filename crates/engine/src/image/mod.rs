@@ -17,7 +17,7 @@ mod import;
 mod index;
 mod inspect;
 pub(crate) mod layer;
-mod lease;
+pub(crate) mod lease;
 mod list;
 pub mod platform;
 pub mod progress;
@@ -38,4 +38,5 @@ pub use remove::{ImageUser, ImageUsers, RemoveOptions};
 pub use store::ImageStore;
 pub use usage::ImageUsage;
 
+pub(crate) use archive::check_os;
 pub(crate) use decompress::decompress;

@@ -72,34 +72,47 @@ impl Message {
 /// Where lines go. Clones write to the same reader.
 #[derive(Debug, Clone)]
 pub struct Progress {
-    sender: mpsc::Sender<Message>,
+    sender: Option<mpsc::Sender<Message>>,
 }
 
 impl Progress {
     /// A writer and its reader. When the reader is dropped, the work that writes stops, as with a client that left.
     pub fn channel() -> (Self, mpsc::Receiver<Message>) {
         let (sender, receiver) = mpsc::channel(QUEUE_LINES_MAX);
-        (Self { sender }, receiver)
+        (Self { sender: Some(sender) }, receiver)
     }
 
-    /// Sends a line, waiting for room.
+    /// A writer whose lines nobody wants.
+    pub fn discard() -> Self {
+        Self { sender: None }
+    }
+
+    /// Sends a line, waiting for room. A reader that left is noticed through [`closed`](Self::closed).
     pub async fn send(&self, message: Message) {
-        // A reader that left is noticed through `closed`; its line is nobody's loss.
-        let _ = self.sender.send(message).await;
+        if let Some(sender) = &self.sender {
+            let _ = sender.send(message).await;
+        }
     }
 
     /// Sends a line from a thread that may block.
     pub fn send_blocking(&self, message: Message) {
-        let _ = self.sender.blocking_send(message);
+        if let Some(sender) = &self.sender {
+            let _ = sender.blocking_send(message);
+        }
     }
 
     /// Sends a line that may as well be skipped, such as a bar's next step.
     pub fn hint(&self, message: Message) {
-        let _ = self.sender.try_send(message);
+        if let Some(sender) = &self.sender {
+            let _ = sender.try_send(message);
+        }
     }
 
     /// Waits until nobody reads any more.
     pub async fn closed(&self) {
-        self.sender.closed().await;
+        match &self.sender {
+            Some(sender) => sender.closed().await,
+            None => std::future::pending().await,
+        }
     }
 }

@@ -102,6 +102,25 @@ impl ImageStore {
         Ok(image)
     }
 
+    /// Gives an image names, by a pull that found it here; says whether it lacked one.
+    pub(crate) fn name_all(&self, image: &Image, names: &[Reference]) -> Result<bool> {
+        let mut state = self.state();
+        if names.iter().all(|name| state.index.get(name) == Some(&image.id)) {
+            return Ok(false);
+        }
+        // It may have been removed since it was found; naming nothing would be worse than pulling again.
+        state.resolve(image.id.as_str())?;
+        self.update(&mut state, |index| {
+            for name in names {
+                index.set(name, &image.id);
+            }
+            if let Some(record) = index.images.get_mut(&image.id) {
+                record.last_tagged = Some(timestamp::now());
+            }
+        })?;
+        Ok(true)
+    }
+
     /// Adds an image whose layers are here under `lease`, with its names.
     pub(crate) fn add(&self, config: &[u8], names: &[Reference], _lease: &Lease) -> Result<Arc<Image>> {
         let image = Arc::new(Image::parse(config)?);
@@ -299,12 +318,9 @@ fn no_such_image(name: &str) -> Error {
 
 fn layer_error(error: std::io::Error) -> Error {
     let message = format!("failed to register layer: {error}");
-    let error_class = match error.raw_os_error() {
-        // The host's trouble (a full disk, no permission), not the archive's.
-        Some(code) if code != libc::EXDEV && code != libc::ELOOP => Error::system(message),
-        _ => Error::invalid(message),
-    };
-    error_class.with_source(error)
+    let worded =
+        if durable::is_machines_fault(&error) { Error::system(message) } else { Error::invalid(message) };
+    worded.with_source(error)
 }
 
 /// A layer on which none of the others stands.

@@ -31,14 +31,14 @@ impl Layer {
     }
 
     pub(crate) fn owned_file(self, name: &str, content: &[u8], mode: u32, uid: u64, gid: u64) -> Self {
-        self.entry(name, EntryType::Regular, mode, content, |header| {
+        self.entry(name, EntryType::Regular, mode, content, &|header| {
             header.set_uid(uid);
             header.set_gid(gid);
         })
     }
 
     pub(crate) fn folder(self, name: &str, mode: u32) -> Self {
-        self.entry(name, EntryType::Directory, mode, b"", |_| {})
+        self.entry(name, EntryType::Directory, mode, b"", &|_| {})
     }
 
     pub(crate) fn symlink(self, name: &str, target: &str) -> Self {
@@ -50,14 +50,14 @@ impl Layer {
     }
 
     pub(crate) fn device(self, name: &str, major: u32, minor: u32) -> Self {
-        self.entry(name, EntryType::Char, 0o666, b"", |header| {
+        self.entry(name, EntryType::Char, 0o666, b"", &|header| {
             header.set_device_major(major).expect("ustar");
             header.set_device_minor(minor).expect("ustar");
         })
     }
 
     pub(crate) fn fifo(self, name: &str) -> Self {
-        self.entry(name, EntryType::Fifo, 0o600, b"", |_| {})
+        self.entry(name, EntryType::Fifo, 0o600, b"", &|_| {})
     }
 
     pub(crate) fn xattr_file(mut self, name: &str, key: &str, value: &[u8]) -> Self {
@@ -67,7 +67,7 @@ impl Layer {
             length = length.to_string().len() + 1 + body.len();
         }
         let record = [format!("{length} ").as_bytes(), body.as_slice()].concat();
-        self = self.entry("pax", EntryType::XHeader, 0o644, &record, |_| {});
+        self = self.entry("pax", EntryType::XHeader, 0o644, &record, &|_| {});
         self.file(name, b"")
     }
 
@@ -79,18 +79,18 @@ impl Layer {
     fn link(mut self, kind: EntryType, name: &str, target: &str) -> Self {
         if target.len() > 100 {
             let long = [target.as_bytes(), b"\0"].concat();
-            self = self.entry("././@LongLink", EntryType::GNULongLink, 0o644, &long, |_| {});
+            self = self.entry("././@LongLink", EntryType::GNULongLink, 0o644, &long, &|_| {});
         }
-        self.entry(name, kind, 0o777, b"", |header| {
+        self.entry(name, kind, 0o777, b"", &|header| {
             let bytes = &target.as_bytes()[..target.len().min(100)];
             header.as_old_mut().linkname[..bytes.len()].copy_from_slice(bytes);
         })
     }
 
-    fn entry(mut self, name: &str, kind: EntryType, mode: u32, content: &[u8], more: impl FnOnce(&mut Header)) -> Self {
+    fn entry(mut self, name: &str, kind: EntryType, mode: u32, content: &[u8], more: &dyn Fn(&mut Header)) -> Self {
         if name.len() > 100 {
             let long = [name.as_bytes(), b"\0"].concat();
-            self = self.entry("././@LongLink", EntryType::GNULongName, 0o644, &long, |_| {});
+            self = self.entry("././@LongLink", EntryType::GNULongName, 0o644, &long, &|_| {});
         }
         let mut header = Header::new_gnu();
         let bytes = &name.as_bytes()[..name.len().min(100)];

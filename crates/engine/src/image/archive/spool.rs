@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tar::{Archive, EntryType};
 
 use crate::error::{Error, Result, io as io_error};
-use crate::image::durable::ScratchFolder;
+use crate::image::durable::{ScratchFolder, is_machines_fault};
 
 /// Manifests and configs are read into memory; a real one has some kilobytes.
 const JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -101,7 +101,7 @@ impl Spool {
 
 /// Words a failure to read the archive; a failure of this machine (a full disk) stays one.
 pub(super) fn unreadable(error: io::Error) -> Error {
-    if error.raw_os_error().is_some() {
+    if is_machines_fault(&error) {
         return io_error("load archive")(error);
     }
     Error::invalid(format!("invalid archive: {error}")).with_source(error)
