@@ -15,6 +15,8 @@ pub struct Timing {
     pub swift_period_max: Duration,
     /// The silence that a node is allowed after its session stream broke.
     pub suspect_grace: Duration,
+    /// A deadline noticed later than this shows that the manager itself stood still.
+    pub stall_max: Duration,
     /// In this time a node may register [`Timing::rate_limit_attempts`] times.
     pub rate_limit_period: Duration,
     /// See [`Timing::rate_limit_period`].
@@ -31,6 +33,7 @@ impl Default for Timing {
             grace_multiplier: 3,
             swift_period_max: Duration::from_secs(1),
             suspect_grace: Duration::from_secs(3),
+            stall_max: Duration::from_secs(1),
             rate_limit_period: Duration::from_secs(8),
             rate_limit_attempts: 3,
             orphan_after: Duration::from_secs(24 * 60 * 60),

@@ -302,6 +302,19 @@ impl Core {
         close.into_iter().collect()
     }
 
+    /// Whether this tick comes so late that it was the manager that stood still (a stopped process, a paused machine):
+    /// the nodes' heartbeats may be waiting in its sockets, so those whose time is up get a little more.
+    fn was_stalled(&mut self, now: Instant) -> bool {
+        let due = self.alive.values().map(|node| node.deadline).min().unwrap_or(now);
+        if now.saturating_duration_since(due) <= self.timing.stall_max {
+            return false;
+        }
+        for node in self.alive.values_mut() {
+            node.deadline = node.deadline.max(now + self.timing.suspect_grace);
+        }
+        true
+    }
+
     fn tick(&mut self, now: Instant) -> Vec<Command> {
         let mut commands = Vec::new();
         let orphaned: Vec<String> = self
@@ -313,6 +326,9 @@ impl Core {
         for node_id in orphaned {
             self.down.remove(&node_id);
             commands.push(Command::OrphanTasks { node_id });
+        }
+        if self.was_stalled(now) {
+            return commands;
         }
         let dead: Vec<String> = self
             .alive

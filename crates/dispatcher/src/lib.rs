@@ -17,6 +17,7 @@
 //! - A session stream that ends makes the node *suspect*, whichever agent it runs: the kernel closes the connections of
 //!   a killed daemon at once. From then on 3 s without a new session or a heartbeat are death. A daemon that is back
 //!   within them keeps all its tasks; so does one whose connection only broke, since agents reconnect in milliseconds.
+//! - When the manager itself stood still for over a second, nobody dies of it: all get 3 s to be heard.
 //! - A registration that is put off by the rate limit is a sign of life too.
 //! - When a manager begins to lead, every node is *unknown* and has twice the cluster's usual grace to find it.
 //!

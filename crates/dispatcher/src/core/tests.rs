@@ -147,10 +147,10 @@ fn a_fast_reconnect_keeps_everything() {
          5 tick
          6 broken n 2
          7 register n
-         11 tick
+         9 tick
          12 register n
          13 broken n 3
-         17 tick",
+         16 tick",
         &[
             "0 accept n s1",
             "2 accept n s1",
@@ -187,20 +187,22 @@ fn a_new_leader_gives_every_node_a_window() {
          29 beat b old
          29.9 tick
          30 tick
+         32 tick
          86399 tick
          86400 tick
-         86429 tick
-         86430 tick",
+         86430 tick
+         86432 tick",
         &[
             "0 a Unknown: Node moved to \"unknown\" state due to leadership change in cluster",
             "0 b Unknown: Node moved to \"unknown\" state due to leadership change in cluster",
             "29 accept a s1",
             "29 refuse: session invalid",
             "30 b Down: heartbeat failure for node in \"unknown\" state",
-            "86399 a Down: heartbeat failure",
-            "86399 close a s1: node not registered",
+            "32 a Down: heartbeat failure",
+            "32 close a s1: node not registered",
             "86400 orphan c",
             "86430 orphan b",
+            "86432 orphan a",
         ],
     );
 }
@@ -252,4 +254,22 @@ fn wakeup_is_the_earliest_deadline() {
     let known = |node_id: &str, is_down| KnownNode { node_id: node_id.to_owned(), is_down };
     core.step(now, Event::Lead(vec![known("a", false), known("b", true)]));
     assert_eq!(core.wakeup(), Some(now + Duration::from_secs(30)));
+}
+
+#[test]
+fn nobody_dies_because_the_manager_stood_still() {
+    check(
+        "0 swift a
+         0 swift b
+         10 tick
+         11 beat a s1
+         13 tick",
+        &[
+            "0 accept a s1",
+            "0 accept b s2",
+            "11 beat 1s",
+            "13 b Down: heartbeat failure",
+            "13 close b s2: node not registered",
+        ],
+    );
 }
