@@ -136,7 +136,7 @@ fn public(cluster: &Cluster) -> Cluster {
     };
     Cluster {
         id: cluster.id.clone(),
-        meta: cluster.meta.clone(),
+        meta: cluster.meta,
         spec: Some(spec),
         root_ca: Some(root),
         blacklisted_certificates: cluster.blacklisted_certificates.clone(),
