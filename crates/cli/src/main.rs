@@ -1,2 +1,46 @@
-//! The executable `swarm`.
-fn main() {}
+//! The executable `swarm`: arguments, output and wiring; the only place for `anyhow`.
+//!
+//! One file, several lives: `swarm daemon` on every node, `swarm demo` to look around, and `swarm shim`, which the
+//! daemon starts per container and which must stay a process of one thread, so it is served before anything else.
+
+mod daemon;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Docker Swarm, rebuilt: cluster and container engine in one executable.
+#[derive(Debug, Parser)]
+#[command(name = "swarm", version, about, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node: container engine, Docker API and swarm membership
+    Daemon(Box<daemon::Flags>),
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    if arguments.get(1).is_some_and(|command| command == "shim") {
+        return exit_code(swarm_engine::shim::main(&arguments[2..]));
+    }
+    let result = match Arguments::parse().command {
+        Command::Daemon(flags) => daemon::run(*flags),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn exit_code(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}

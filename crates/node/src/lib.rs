@@ -1,1 +1,19 @@
-//! Room under construction.
+//! One member's life: init, join, leave, and what runs while it is a member.
+//!
+//! ```text
+//!   Node (none | member) ──init/join──> Membership: an agent, on managers a Manager, the certificate's renewal
+//! ```
+//!
+//! Not here: what a manager or an agent does (their rooms) and how a request looks on the wire (the room `api`).
+//! Mirrors SwarmKit's package `node` and moby's `daemon/cluster`.
+
+mod addresses;
+mod connector;
+mod error;
+mod membership;
+mod node;
+mod remotes;
+mod state;
+
+pub use error::{NodeError, NodeErrorClass};
+pub use node::{InitOptions, JoinOptions, LocalState, Node, NodeConfig, NodeStatus};

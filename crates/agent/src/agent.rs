@@ -1,0 +1,112 @@
+//! The agent's outer loop: one session after the other, with whichever manager answers.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use swarm_proto::Channel;
+use swarm_proto::v1::{NodeTlsInfo, SessionMessage};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use crate::controller::Executor;
+use crate::reporter::Reporter;
+use crate::session::Session;
+use crate::worker::Worker;
+
+/// The first pause after a session that broke; it doubles up to [`BACKOFF_MAX`] while sessions fail to begin.
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+/// Half of SwarmKit's maximum, so that a returning manager finds its workers soon.
+const BACKOFF_MAX: Duration = Duration::from_secs(4);
+
+/// A way to a manager.
+pub struct Connection {
+    /// The manager's address, for the log.
+    pub address: String,
+    /// The connection; it authenticates this node.
+    pub channel: Channel,
+}
+
+/// Chooses managers.
+#[async_trait]
+pub trait Connector: Send + Sync {
+    /// A way to a manager that is believed to answer.
+    async fn connect(&self) -> Result<Connection, String>;
+
+    /// Tells how the manager at `address` behaved, for the next choice.
+    fn observe(&self, address: &str, well: bool);
+}
+
+/// What an agent needs.
+pub struct AgentConfig {
+    /// This node.
+    pub node_id: String,
+    /// Where the tasks are remembered.
+    pub folder: PathBuf,
+    /// What runs tasks.
+    pub executor: Arc<dyn Executor>,
+    /// What finds managers.
+    pub connector: Arc<dyn Connector>,
+    /// What this node's certificate rests on, which managers compare with the cluster's root.
+    pub tls_info: Box<dyn Fn() -> NodeTlsInfo + Send + Sync>,
+    /// Where news from the managers go: this node's object, the managers, keys and the root CA.
+    pub messages: mpsc::Sender<SessionMessage>,
+}
+
+/// A running agent.
+pub struct Agent {
+    config: AgentConfig,
+    worker: Arc<Worker>,
+    reporter: Arc<Reporter>,
+}
+
+impl Agent {
+    /// Takes up the tasks of before a restart, which go on whether or not a manager can be reached.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub async fn open(config: AgentConfig) -> io::Result<Self> {
+        let reporter = Arc::new(Reporter::default());
+        let worker =
+            Worker::open(&config.folder, config.executor.clone(), reporter.clone()).await?;
+        Ok(Self { config, worker: Arc::new(worker), reporter })
+    }
+
+    /// Holds sessions for ever; dropping the future ends the session and leaves the containers.
+    pub async fn run(&self) {
+        let mut backoff = BACKOFF_FIRST;
+        let mut session_id = String::new();
+        loop {
+            let began = self.session(&mut session_id).await;
+            if began {
+                backoff = BACKOFF_FIRST;
+            }
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    /// One session, from its beginning to its end; tells whether it began at all.
+    async fn session(&self, session_id: &mut String) -> bool {
+        let connection = match self.config.connector.connect().await {
+            Ok(connection) => connection,
+            Err(error) => {
+                warn!(error, "no manager can be reached");
+                return false;
+            }
+        };
+        let address = connection.address;
+        let session = Session {
+            config: &self.config,
+            worker: &self.worker,
+            reporter: &self.reporter,
+            channel: connection.channel,
+        };
+        let (began, error) = session.run(session_id).await;
+        info!(manager.addr = address, %error, began, "session with a manager ended");
+        self.config.connector.observe(&address, began);
+        began
+    }
+}

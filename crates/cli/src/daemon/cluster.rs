@@ -1,0 +1,99 @@
+//! The node as the API's cluster: the same requests in both rooms' words.
+
+use async_trait::async_trait;
+use swarm_api::cluster::refusal;
+use swarm_api::{
+    ApiError, Class, Cluster, ClusterError, ClusterStatus, InitRequest, JoinRequest, LocalState,
+    RemoteManager,
+};
+use swarm_node::{InitOptions, JoinOptions, LocalState as NodeState, Node, NodeError, NodeErrorClass};
+use swarm_proto::Channel;
+
+/// A node behind the API.
+pub(crate) struct NodeCluster(pub(crate) Node);
+
+#[async_trait]
+impl Cluster for NodeCluster {
+    async fn init(&self, request: InitRequest) -> Result<String, ClusterError> {
+        if request.force_new_cluster {
+            return Err(unsupported("--force-new-cluster"));
+        }
+        if request.auto_lock_managers {
+            return Err(unsupported("--autolock"));
+        }
+        let options = InitOptions {
+            listen_addr: request.listen_addr,
+            advertise_addr: request.advertise_addr,
+            data_path_addr: request.data_path_addr,
+            data_path_port: request.data_path_port,
+            default_address_pool: request.default_addr_pool,
+            subnet_size: request.subnet_size,
+            availability: request.availability,
+            spec: request.spec,
+        };
+        self.0.init(options).await.map_err(|error| refused(&error))
+    }
+
+    async fn join(&self, request: JoinRequest) -> Result<(), ClusterError> {
+        let options = JoinOptions {
+            listen_addr: request.listen_addr,
+            advertise_addr: request.advertise_addr,
+            data_path_addr: request.data_path_addr,
+            remote_addrs: request.remote_addrs,
+            join_token: request.join_token,
+            availability: request.availability,
+        };
+        self.0.join(options).await.map_err(|error| refused(&error))
+    }
+
+    async fn leave(&self, force: bool) -> Result<(), ClusterError> {
+        self.0.leave(force).await.map_err(|error| refused(&error))
+    }
+
+    async fn unlock(&self, _key: String) -> Result<(), ClusterError> {
+        // No manager is ever locked here, so this is the whole answer.
+        Err(match self.0.status().state {
+            NodeState::Inactive => refusal::no_swarm(),
+            _ => refusal::not_locked(),
+        })
+    }
+
+    async fn unlock_key(&self) -> Result<String, ClusterError> {
+        self.control().map(|_| String::new())
+    }
+
+    fn status(&self) -> ClusterStatus {
+        let status = self.0.status();
+        let managers = status.managers.into_iter();
+        ClusterStatus {
+            state: match status.state {
+                NodeState::Inactive => LocalState::Inactive,
+                NodeState::Pending => LocalState::Pending,
+                NodeState::Active => LocalState::Active,
+                NodeState::Error => LocalState::Error,
+            },
+            node_id: status.node_id,
+            node_addr: status.node_addr,
+            control_available: status.is_manager,
+            error: status.error,
+            remote_managers: managers.map(|(node_id, addr)| RemoteManager { node_id, addr }).collect(),
+        }
+    }
+
+    fn control(&self) -> Result<Channel, ClusterError> {
+        self.0.control().map_err(|error| refused(&error))
+    }
+}
+
+fn unsupported(what: &str) -> ApiError {
+    ApiError::new(Class::NotImplemented, format!("{what} is not supported yet"))
+}
+
+fn refused(error: &NodeError) -> ApiError {
+    let class = match error.class() {
+        NodeErrorClass::InvalidParameter => Class::InvalidParameter,
+        NodeErrorClass::Unavailable => Class::Unavailable,
+        NodeErrorClass::System => Class::System,
+    };
+    ApiError::new(class, error.to_string())
+}

@@ -1,0 +1,204 @@
+//! The flags of `swarm daemon`, by dockerd's names, and what they become once checked.
+//!
+//! dockerd's flags for features that this daemon lacks are unknown here, so they are refused with their name.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use ipnet::Ipv4Net;
+
+/// dockerd's defaults under our own paths.
+const DATA_ROOT: &str = "/var/lib/swarm";
+const EXEC_ROOT: &str = "/run/swarm";
+const DEFAULT_HOST: &str = "unix:///run/swarm.sock";
+const PIDFILE: &str = "/run/swarm.pid";
+const TLS_FOLDER: &str = "/etc/docker";
+
+/// `swarm daemon`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Flags {
+    /// Daemon socket(s) to connect to
+    #[arg(short = 'H', long = "host", value_name = "list")]
+    pub(crate) host: Vec<String>,
+    /// Root directory of persistent state
+    #[arg(long, value_name = "path", default_value = DATA_ROOT)]
+    pub(crate) data_root: PathBuf,
+    /// Root directory for execution state files
+    #[arg(long, value_name = "path", default_value = EXEC_ROOT)]
+    pub(crate) exec_root: PathBuf,
+    /// Path to use for the daemon PID file
+    #[arg(short = 'p', long, value_name = "path", default_value = PIDFILE)]
+    pub(crate) pidfile: PathBuf,
+    /// Set key=value labels to the daemon
+    #[arg(long = "label", value_name = "list")]
+    pub(crate) labels: Vec<String>,
+    /// Enable debug mode
+    #[arg(short = 'D', long)]
+    pub(crate) debug: bool,
+    /// Set the logging level ("debug"|"info"|"warn"|"error"|"fatal")
+    #[arg(short = 'l', long, value_name = "level", default_value = "info")]
+    pub(crate) log_level: String,
+    /// Daemon configuration file
+    #[arg(long, value_name = "file")]
+    pub(crate) config_file: Option<PathBuf>,
+    /// Use TLS; implied by --tlsverify
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// Use TLS and verify the remote
+    #[arg(long)]
+    pub(crate) tlsverify: bool,
+    /// Trust certs signed only by this CA
+    #[arg(long, value_name = "file", default_value_os_t = tls_file("ca.pem"))]
+    pub(crate) tlscacert: PathBuf,
+    /// Path to TLS certificate file
+    #[arg(long, value_name = "file", default_value_os_t = tls_file("cert.pem"))]
+    pub(crate) tlscert: PathBuf,
+    /// Path to TLS key file
+    #[arg(long, value_name = "file", default_value_os_t = tls_file("key.pem"))]
+    pub(crate) tlskey: PathBuf,
+    /// Set default address or interface for swarm advertised address
+    #[arg(long, value_name = "string", default_value = "")]
+    pub(crate) swarm_default_advertise_addr: String,
+    /// Preferred registry mirror
+    #[arg(long = "registry-mirror", value_name = "list")]
+    pub(crate) registry_mirrors: Vec<String>,
+    /// Enable insecure registry communication
+    #[arg(long = "insecure-registry", value_name = "list")]
+    pub(crate) insecure_registries: Vec<String>,
+    /// Default OCI runtime for containers
+    #[arg(long, value_name = "string")]
+    pub(crate) default_runtime: Option<String>,
+    /// Register an additional OCI compatible runtime (name=path)
+    #[arg(long = "add-runtime", value_name = "runtime")]
+    pub(crate) runtimes: Vec<String>,
+    /// Containers keep running while the daemon is down; always on, accepted for dockerd's command lines
+    #[arg(long)]
+    pub(crate) live_restore: bool,
+    /// Attach containers to a network bridge of this name ("none" for no bridge)
+    #[arg(short = 'b', long, value_name = "string")]
+    pub(crate) bridge: Option<String>,
+    /// IPv4 address and subnet of the bridge
+    #[arg(long, value_name = "cidr")]
+    pub(crate) bip: Option<Ipv4Net>,
+    /// Set the bridge's MTU
+    #[arg(long, value_name = "int", default_value_t = 1500)]
+    pub(crate) mtu: u32,
+    /// Enable inter-container communication
+    #[arg(long, value_name = "bool", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) icc: bool,
+    /// Enable IP masquerading
+    #[arg(long, value_name = "bool", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) ip_masq: bool,
+    /// Set parent cgroup for all containers
+    #[arg(long, value_name = "string", default_value = "/swarm")]
+    pub(crate) cgroup_parent: PathBuf,
+    /// DNS server to use
+    #[arg(long = "dns", value_name = "list")]
+    pub(crate) dns: Vec<String>,
+    /// Default driver for container logs
+    #[arg(long, value_name = "string", default_value = "json-file")]
+    pub(crate) log_driver: String,
+    /// Default log driver options for containers
+    #[arg(long = "log-opt", value_name = "map")]
+    pub(crate) log_options: Vec<String>,
+    /// Group for the unix socket
+    #[arg(short = 'G', long, value_name = "string")]
+    pub(crate) group: Option<String>,
+}
+
+fn tls_file(name: &str) -> PathBuf {
+    PathBuf::from(TLS_FOLDER).join(name)
+}
+
+impl Flags {
+    /// The sockets to listen on: those given, or the default one.
+    pub(crate) fn hosts(&self) -> Vec<String> {
+        match self.host.is_empty() {
+            true => vec![DEFAULT_HOST.to_owned()],
+            false => self.host.clone(),
+        }
+    }
+
+    /// The daemon's labels.
+    pub(crate) fn labels(&self) -> anyhow::Result<HashMap<String, String>> {
+        let mut labels = HashMap::new();
+        for label in &self.labels {
+            let (key, value) = label
+                .split_once('=')
+                .filter(|(key, value)| !key.is_empty() && !value.is_empty())
+                .with_context(|| format!("bad attribute format: {label}"))?;
+            if let Some(other) = labels.insert(key.to_owned(), value.to_owned())
+                && other != value
+            {
+                bail!("conflict labels for {key}={value} and {key}={other}");
+            }
+        }
+        Ok(labels)
+    }
+
+    /// Names and paths of additional runtimes.
+    pub(crate) fn runtimes(&self) -> anyhow::Result<HashMap<String, PathBuf>> {
+        pairs(&self.runtimes, "runtime")
+            .map(|pairs| pairs.into_iter().map(|(name, path)| (name, path.into())).collect())
+    }
+
+    /// The default log driver's options.
+    pub(crate) fn log_options(&self) -> anyhow::Result<HashMap<String, String>> {
+        pairs(&self.log_options, "log option")
+    }
+}
+
+fn pairs(texts: &[String], what: &str) -> anyhow::Result<HashMap<String, String>> {
+    let pair = |text: &String| {
+        text.split_once('=')
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .with_context(|| format!("invalid {what} {text:?}: expected name=value"))
+    };
+    texts.iter().map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Alone {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<Flags, clap::Error> {
+        Alone::try_parse_from([&["swarm"], arguments].concat()).map(|alone| alone.flags)
+    }
+
+    #[test]
+    fn takes_dockerds_flags_and_refuses_others() {
+        let flags = parse(&["-H", "tcp://127.0.0.1:1", "-H", "unix:///x", "--icc=false", "-D"]);
+        let flags = flags.expect("known flags");
+        assert_eq!(flags.hosts(), ["tcp://127.0.0.1:1", "unix:///x"]);
+        assert!(!flags.icc && flags.ip_masq && flags.debug);
+        for unknown in ["--userns-remap=x", "--selinux-enabled", "--experimental"] {
+            let error = parse(&[unknown]).expect_err("a feature that is not there").to_string();
+            assert!(error.contains(unknown.split('=').next().unwrap_or_default()), "{error}");
+        }
+    }
+
+    #[test]
+    fn labels_are_checked() {
+        for (labels, expect) in [
+            (&["a=1", "b=2"][..], Ok(2)),
+            (&["a=1", "a=1"], Ok(1)),
+            (&["a=1", "a=2"], Err("conflict labels for a=2 and a=1")),
+            (&["a"], Err("bad attribute format: a")),
+        ] {
+            let arguments: Vec<&str> =
+                labels.iter().flat_map(|label| ["--label", label]).collect();
+            let found = parse(&arguments).expect("flags").labels();
+            let found = found.map(|labels| labels.len()).map_err(|error| error.to_string());
+            assert_eq!(found, expect.map_err(str::to_owned));
+        }
+    }
+}

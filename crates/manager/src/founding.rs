@@ -1,0 +1,145 @@
+//! What a leader finds missing in an empty store and puts there: the cluster, itself, and the predefined networks.
+//!
+//! Mirrors SwarmKit's `manager.becomeLeader` and `defaultClusterObject`.
+
+use swarm_ca::{JoinToken, RootCa};
+use swarm_proto::id::new_id;
+use swarm_proto::v1::encryption_key::Algorithm;
+use swarm_proto::v1::issuance_status::State as Issuance;
+use swarm_proto::v1::node_spec::{Availability, Membership};
+use swarm_proto::v1::{
+    Annotations, Certificate, Cluster, ClusterSpec, Driver, EncryptionKey, IssuanceStatus,
+    JoinTokens, Network, NetworkSpec, Node, NodeRole, NodeSpec, RootCa as RootCaObject,
+};
+use swarm_store::{DEFAULT_CLUSTER_NAME, Error, Transaction};
+
+/// The label by which clients know the networks that every node has.
+const PREDEFINED_LABEL: &str = "com.docker.swarm.predefined";
+/// The networks that every node has, with their drivers.
+const PREDEFINED_NETWORKS: [(&str, &str); 2] = [("bridge", "bridge"), ("host", "host")];
+/// Bytes of a network key (AES-128).
+const NETWORK_KEY_BYTES: usize = 16;
+/// The uses of network keys that stock engines expect to find.
+const NETWORK_KEY_USES: [&str; 2] = ["networking:gossip", "networking:ipsec"];
+
+/// What founds a cluster.
+#[derive(Debug, Clone)]
+pub struct Founding {
+    /// The identifier of the new cluster, which its certificates carry.
+    pub cluster_id: String,
+    /// The root CA with its key.
+    pub root_ca: RootCa,
+    /// The settings that `docker swarm init` gave.
+    pub spec: ClusterSpec,
+    /// The founder's availability.
+    pub availability: Availability,
+    /// Pools of subnets for overlay networks; empty for the default.
+    pub default_address_pool: Vec<String>,
+    /// Prefix length of the subnets that are cut from the pools.
+    pub subnet_size: u32,
+    /// The UDP port of the overlay data path.
+    pub data_path_port: u32,
+}
+
+/// Puts the founding objects into a store that has no cluster yet; does nothing otherwise.
+pub(crate) fn found(
+    transaction: &mut Transaction<'_>,
+    founding: &Founding,
+    node_id: &str,
+) -> Result<(), Error> {
+    if transaction.cluster().is_some() {
+        return Ok(());
+    }
+    transaction.create(cluster(founding))?;
+    transaction.create(founder(founding, node_id))?;
+    for (name, driver) in PREDEFINED_NETWORKS {
+        transaction.create(predefined_network(name, driver))?;
+    }
+    Ok(())
+}
+
+fn cluster(founding: &Founding) -> Cluster {
+    let mut spec = founding.spec.clone();
+    spec.annotations.get_or_insert_default().name = DEFAULT_CLUSTER_NAME.to_owned();
+    let digest = founding.root_ca.digest();
+    let root_ca = RootCaObject {
+        ca_key: founding.root_ca.key_pem().map(<[u8]>::to_vec).unwrap_or_default(),
+        ca_cert: founding.root_ca.certificates_pem().to_vec(),
+        ca_cert_hash: format!("sha256:{}", digest.to_hex()),
+        join_tokens: Some(JoinTokens {
+            worker: JoinToken::generate(digest).to_string(),
+            manager: JoinToken::generate(digest).to_string(),
+        }),
+        ..RootCaObject::default()
+    };
+    let (keys, clock) = network_keys();
+    Cluster {
+        id: founding.cluster_id.clone(),
+        spec: Some(spec),
+        root_ca: Some(root_ca),
+        network_bootstrap_keys: keys,
+        encryption_key_lamport_clock: clock,
+        default_address_pool: founding.default_address_pool.clone(),
+        subnet_size: founding.subnet_size,
+        vxlanudp_port: founding.data_path_port,
+        ..Cluster::default()
+    }
+}
+
+/// The first keys of the network data path. The Lamport clock starts at a random point, so that keys of a restored
+/// cluster are not taken for older ones.
+fn network_keys() -> (Vec<EncryptionKey>, u64) {
+    let mut clock = u64::from(rand::random::<u16>());
+    let keys = NETWORK_KEY_USES
+        .iter()
+        .map(|subsystem| {
+            clock += 1;
+            EncryptionKey {
+                subsystem: (*subsystem).to_owned(),
+                algorithm: Algorithm::Aes128Gcm.into(),
+                key: rand::random::<[u8; NETWORK_KEY_BYTES]>().to_vec(),
+                lamport_time: clock,
+            }
+        })
+        .collect();
+    (keys, clock)
+}
+
+fn founder(founding: &Founding, node_id: &str) -> Node {
+    Node {
+        id: node_id.to_owned(),
+        spec: Some(NodeSpec {
+            desired_role: NodeRole::Manager.into(),
+            membership: Membership::Accepted.into(),
+            availability: founding.availability.into(),
+            ..NodeSpec::default()
+        }),
+        certificate: Some(Certificate {
+            role: NodeRole::Manager.into(),
+            cn: node_id.to_owned(),
+            status: Some(IssuanceStatus { state: Issuance::Issued.into(), ..Default::default() }),
+            ..Certificate::default()
+        }),
+        role: NodeRole::Manager.into(),
+        vxlanudp_port: founding.data_path_port,
+        ..Node::default()
+    }
+}
+
+fn predefined_network(name: &str, driver: &str) -> Network {
+    let labels = [(PREDEFINED_LABEL.to_owned(), "true".to_owned())];
+    Network {
+        id: new_id(),
+        spec: Some(NetworkSpec {
+            annotations: Some(Annotations {
+                name: name.to_owned(),
+                labels: labels.into_iter().collect(),
+                ..Annotations::default()
+            }),
+            driver_config: Some(Driver { name: driver.to_owned(), ..Driver::default() }),
+            ..NetworkSpec::default()
+        }),
+        driver_state: Some(Driver { name: driver.to_owned(), ..Driver::default() }),
+        ..Network::default()
+    }
+}

@@ -1,0 +1,82 @@
+//! What runs while this manager leads: founding, control loops, dispatcher, log broker and signer. It begins and ends
+//! with the Raft leadership, as often as that comes and goes.
+//!
+//! Mirrors SwarmKit's `manager.becomeLeader` and `becomeFollower`.
+
+use std::future::pending;
+
+use swarm_dispatcher::Dispatcher;
+use swarm_proto::id::new_id;
+use swarm_raft::{RaftNode, Status};
+use swarm_store::{ControlLoop, Error, Store};
+use tokio::sync::watch;
+use tracing::{error, info};
+
+use crate::control_driver;
+use crate::founding::{Founding, found};
+use crate::log_broker::LogBroker;
+use crate::node_ca::Signer;
+
+/// The leader's duties, ready for any number of terms.
+pub(crate) struct Duties {
+    pub(crate) node_id: String,
+    pub(crate) store: Store,
+    pub(crate) founding: Option<Founding>,
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) log_broker: LogBroker,
+    /// The certificates' organization.
+    pub(crate) cluster_id: String,
+}
+
+impl Duties {
+    /// Serves every term of this member's leadership; dropping the future ends the current one.
+    pub(crate) async fn run(self, raft: RaftNode) {
+        let mut status = raft.watch();
+        loop {
+            if status.wait_for(|status| status.serving).await.is_err() {
+                return;
+            }
+            info!(node.id = self.node_id, "leadership acquired");
+            let mut until = status.clone();
+            tokio::select! {
+                () = self.term() => {}
+                () = lost(&mut until) => info!(node.id = self.node_id, "leadership lost"),
+            }
+            lost(&mut status).await;
+        }
+    }
+
+    async fn term(&self) {
+        if let Some(founding) = &self.founding {
+            let founded = self
+                .store
+                .update(|transaction| found(transaction, founding, &self.node_id))
+                .await;
+            if let Err(error) = founded {
+                return error!(%error, "founding the cluster failed");
+            }
+        }
+        if let Err(error) = self.store.update(|_| Ok::<_, Error>(())).await {
+            return error!(%error, "the store is not ready");
+        }
+        tokio::join!(
+            control_driver::run(self.store.clone(), control_loops()),
+            self.dispatcher.run(pending()),
+            self.log_broker.run(pending()),
+            Signer::new(self.store.clone(), &self.cluster_id).run(),
+        );
+    }
+}
+
+async fn lost(status: &mut watch::Receiver<Status>) {
+    // A closed channel means that the member stopped, which ends the term as well.
+    let _ = status.wait_for(|status| !status.serving).await;
+}
+
+/// The loops in the order in which one's plans concern the next.
+fn control_loops() -> Vec<Box<dyn ControlLoop>> {
+    let mut loops = swarm_orchestrator::control_loops(|| Box::new(new_id));
+    loops.extend(swarm_allocator::control_loops());
+    loops.extend(swarm_scheduler::control_loops());
+    loops
+}

@@ -1,0 +1,67 @@
+//! Why a change of membership was refused or failed, in Docker's words.
+
+/// What kind of refusal it is; the API maps it to an HTTP status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeErrorClass {
+    /// The request is wrong.
+    InvalidParameter,
+    /// The node is in a state, or the cluster out of reach, so that it cannot be done now.
+    Unavailable,
+    /// Something underneath failed.
+    System,
+}
+
+/// A refusal, or a failure, with the text that users see.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct NodeError {
+    class: NodeErrorClass,
+    message: String,
+}
+
+impl NodeError {
+    /// The class, which decides the HTTP status.
+    pub fn class(&self) -> NodeErrorClass {
+        self.class
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self { class: NodeErrorClass::InvalidParameter, message: message.into() }
+    }
+
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self { class: NodeErrorClass::Unavailable, message: message.into() }
+    }
+
+    pub(crate) fn system(message: impl Into<String>) -> Self {
+        Self { class: NodeErrorClass::System, message: message.into() }
+    }
+
+    pub(crate) fn already_in_swarm() -> Self {
+        Self::unavailable(
+            "This node is already part of a swarm. Use \"docker swarm leave\" to leave this swarm and join another one.",
+        )
+    }
+
+    pub(crate) fn no_swarm() -> Self {
+        Self::unavailable("This node is not part of a swarm")
+    }
+
+    pub(crate) fn not_a_manager() -> Self {
+        Self::unavailable(
+            "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",
+        )
+    }
+
+    pub(crate) fn worker() -> Self {
+        Self::unavailable(
+            "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. Please run this command on a manager node or promote the current node to a manager.",
+        )
+    }
+
+    pub(crate) fn join_timeout() -> Self {
+        Self::unavailable(
+            "Timeout was reached before node joined. The attempt to join the swarm will continue in the background. Use the \"docker info\" command to see the current swarm status of your node.",
+        )
+    }
+}

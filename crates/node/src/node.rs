@@ -1,0 +1,433 @@
+//! The node's handle: what `docker swarm init`, `join` and `leave` do, and what `docker info` tells of it.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use swarm_agent::Executor;
+use swarm_ca::{
+    CertificateFiles, CertificateRequest, Credentials, Identity, JoinToken, Role, RootCa,
+    download_root_ca, request_certificate,
+};
+use swarm_manager::Founding;
+use swarm_proto::Channel;
+use swarm_proto::id::new_id;
+use swarm_proto::v1::ClusterSpec;
+use swarm_proto::v1::node_spec::Availability;
+use tokio::sync::Mutex;
+use tracing::{info, warn};
+
+use crate::addresses::{Addresses, Given, MANAGER_PORT, resolve, split};
+use crate::error::NodeError;
+use crate::membership::Membership;
+use crate::state::{SavedMembership, StateFolder};
+
+/// How long a join may take before the answer says that it goes on in the background; moby's `swarmConnectTimeout`.
+const JOIN_ANSWER_MAX: Duration = Duration::from_secs(20);
+
+/// What a node needs to know of its daemon.
+pub struct NodeConfig {
+    /// Where the membership is kept, normally `<data-root>/swarm`.
+    pub folder: PathBuf,
+    /// What runs tasks.
+    pub executor: Arc<dyn Executor>,
+    /// Address or interface to advertise where a command names none (`--swarm-default-advertise-addr`).
+    pub default_advertise: String,
+}
+
+/// What `docker swarm init` asks for.
+#[derive(Debug, Clone, Default)]
+pub struct InitOptions {
+    /// Where the manager listens; empty for the default.
+    pub listen_addr: String,
+    /// What others dial; empty to find it.
+    pub advertise_addr: String,
+    /// The data path's address; empty for the advertised one.
+    pub data_path_addr: String,
+    /// The data path's UDP port.
+    pub data_path_port: u32,
+    /// Pools of overlay subnets.
+    pub default_address_pool: Vec<String>,
+    /// Prefix length of overlay subnets.
+    pub subnet_size: u32,
+    /// This node's availability.
+    pub availability: Availability,
+    /// The cluster's settings.
+    pub spec: ClusterSpec,
+}
+
+/// What `docker swarm join` asks for.
+#[derive(Debug, Clone, Default)]
+pub struct JoinOptions {
+    /// Where the node listens as a manager; empty for the default.
+    pub listen_addr: String,
+    /// What others dial; empty to find it.
+    pub advertise_addr: String,
+    /// The data path's address; empty for the advertised one.
+    pub data_path_addr: String,
+    /// Managers to join through.
+    pub remote_addrs: Vec<String>,
+    /// The token, which decides the role.
+    pub join_token: String,
+    /// This node's availability.
+    pub availability: Availability,
+}
+
+/// Where a node stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LocalState {
+    /// Not a member.
+    #[default]
+    Inactive,
+    /// Joining.
+    Pending,
+    /// A member.
+    Active,
+    /// A member that could not be started.
+    Error,
+}
+
+/// What a node knows of its membership without asking.
+#[derive(Debug, Clone, Default)]
+pub struct NodeStatus {
+    /// Where it stands.
+    pub state: LocalState,
+    /// Its ID; empty where it is no member.
+    pub node_id: String,
+    /// Its advertised IP address; may be empty.
+    pub node_addr: String,
+    /// Whether it is a manager.
+    pub is_manager: bool,
+    /// Why it could not be started.
+    pub error: String,
+    /// The managers that it knows: node ID and `ip:port`.
+    pub managers: Vec<(String, String)>,
+}
+
+/// A node; clones share it.
+#[derive(Clone)]
+pub struct Node {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: NodeConfig,
+    folder: StateFolder,
+    /// Held while the membership changes, so that two commands don't.
+    changing: Mutex<()>,
+    current: StdMutex<Current>,
+}
+
+#[derive(Default)]
+struct Current {
+    membership: Option<Membership>,
+    pending: bool,
+    error: String,
+}
+
+impl Node {
+    /// Opens the node, and starts its membership if it has one. A membership that does not start leaves the daemon
+    /// usable; its status says why.
+    pub async fn open(config: NodeConfig) -> Self {
+        let folder = StateFolder::new(&config.folder);
+        let shared = Shared { config, folder, changing: Mutex::default(), current: StdMutex::default() };
+        let node = Self { shared: Arc::new(shared) };
+        match node.shared.folder.load() {
+            Ok(None) => {}
+            Ok(Some(saved)) => {
+                if let Err(error) = node.start(saved, None).await {
+                    warn!(%error, "this node's membership did not start");
+                    node.current().error = error.to_string();
+                }
+            }
+            Err(error) => {
+                warn!(%error, "this node's membership cannot be read");
+                node.current().error = error.to_string();
+            }
+        }
+        node
+    }
+
+    /// Founds a cluster with this node as its manager; answers the node's ID.
+    ///
+    /// # Errors
+    /// Docker's refusals; nothing is kept then.
+    pub async fn init(&self, options: InitOptions) -> Result<String, NodeError> {
+        let _changing = self.shared.changing.lock().await;
+        self.refuse_member()?;
+        let given = Given {
+            listen: &options.listen_addr,
+            advertise: &options.advertise_addr,
+            data_path: &options.data_path_addr,
+            default_advertise: &self.shared.config.default_advertise,
+        };
+        let mut saved = saved(&resolve(&given, true)?);
+        saved.raft_id = raft_id();
+        let system = |error: swarm_ca::CaError| NodeError::system(error.to_string());
+        let root_ca = RootCa::create().map_err(system)?;
+        let identity =
+            Identity { node_id: new_id(), role: Role::Manager, organization: new_id() };
+        let files = CertificateFiles::in_state(self.shared.folder.root());
+        let (chain, key) = root_ca.issue(&identity).map_err(system)?;
+        files.save_root(&root_ca).map_err(system)?;
+        files.save_node(&chain, &key).map_err(system)?;
+        let founding = Founding {
+            cluster_id: identity.organization.clone(),
+            root_ca,
+            spec: options.spec,
+            availability: options.availability,
+            default_address_pool: options.default_address_pool,
+            subnet_size: options.subnet_size,
+            data_path_port: options.data_path_port,
+        };
+        let founded = self.start(saved, Some(founding)).await;
+        if let Err(error) = founded {
+            self.clear();
+            return Err(error);
+        }
+        info!(node.id = identity.node_id, "a cluster was founded");
+        Ok(identity.node_id)
+    }
+
+    /// Joins a cluster. The token's digest of the root CA is verified before its secret leaves this node.
+    ///
+    /// # Errors
+    /// Docker's refusals; nothing is kept then, but where a manager is slow the join goes on in the background.
+    pub async fn join(&self, options: JoinOptions) -> Result<(), NodeError> {
+        let changing = self.shared.changing.lock().await;
+        self.refuse_member()?;
+        if options.remote_addrs.iter().all(String::is_empty) {
+            return Err(NodeError::invalid("at least 1 remote address is required to join"));
+        }
+        let token = JoinToken::parse(&options.join_token)
+            .map_err(|_| NodeError::invalid("invalid join token"))?;
+        let given = Given {
+            listen: &options.listen_addr,
+            advertise: &options.advertise_addr,
+            data_path: &options.data_path_addr,
+            default_advertise: &self.shared.config.default_advertise,
+        };
+        let saved = saved(&resolve(&given, false)?);
+        drop(changing);
+        let node = self.clone();
+        // Once begun, a join goes on though its caller leaves.
+        let joining = tokio::spawn(async move { node.join_now(options, token, saved).await });
+        match tokio::time::timeout(JOIN_ANSWER_MAX, joining).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(NodeError::system("joining was interrupted")),
+            Err(_) => Err(NodeError::join_timeout()),
+        }
+    }
+
+    async fn join_now(
+        &self,
+        options: JoinOptions,
+        token: JoinToken,
+        saved: SavedMembership,
+    ) -> Result<(), NodeError> {
+        let _changing = self.shared.changing.lock().await;
+        self.refuse_member()?;
+        self.current().pending = true;
+        let joined = self.join_through_any(&options, &token, saved).await;
+        self.current().pending = false;
+        if joined.is_err() {
+            self.clear();
+        }
+        joined
+    }
+
+    async fn join_through_any(
+        &self,
+        options: &JoinOptions,
+        token: &JoinToken,
+        saved: SavedMembership,
+    ) -> Result<(), NodeError> {
+        let mut failed = NodeError::invalid("at least 1 remote address is required to join");
+        for address in options.remote_addrs.iter().filter(|address| !address.is_empty()) {
+            let Some(address) = dialled(address) else {
+                failed = NodeError::invalid(format!("invalid remote address {address}"));
+                continue;
+            };
+            match self.join_through(&address, options, token, saved.clone()).await {
+                Ok(()) => return Ok(()),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
+    async fn join_through(
+        &self,
+        address: &str,
+        options: &JoinOptions,
+        token: &JoinToken,
+        mut saved: SavedMembership,
+    ) -> Result<(), NodeError> {
+        let refused = |error: swarm_ca::CaError| NodeError::unavailable(error.to_string());
+        let root = download_root_ca(address, token.digest()).await.map_err(refused)?;
+        let channel =
+            swarm_ca::connect(address, Credentials::Joining(root.clone())).map_err(refused)?;
+        let request = CertificateRequest {
+            token: options.join_token.clone(),
+            availability: options.availability.into(),
+        };
+        let issued = request_certificate(channel, &root, &request).await.map_err(refused)?;
+        if issued.certificate.identity().role == Role::Manager {
+            // Its Raft membership is not there yet: say so now rather than run half a manager.
+            return Err(NodeError::unavailable(
+                "joining as a manager is not supported yet: use the worker token (docker swarm join-token worker)",
+            ));
+        }
+        let files = CertificateFiles::in_state(self.shared.folder.root());
+        let system = |error: swarm_ca::CaError| NodeError::system(error.to_string());
+        files.save_root(&root).map_err(system)?;
+        issued.save(&files).map_err(system)?;
+        saved.managers = vec![(String::new(), address.to_owned())];
+        self.start(saved, None).await?;
+        let mut registered = match &self.current().membership {
+            Some(membership) => membership.registered(),
+            None => return Ok(()),
+        };
+        // The sender ends only with the membership, and then there is nothing to wait for.
+        let _ = registered.wait_for(|registered| *registered).await;
+        Ok(())
+    }
+
+    /// Leaves the cluster and forgets everything about it.
+    ///
+    /// # Errors
+    /// Where the node is no member, or is a manager and `force` is not set.
+    pub async fn leave(&self, force: bool) -> Result<(), NodeError> {
+        let _changing = self.shared.changing.lock().await;
+        let membership = {
+            let mut current = self.current();
+            let is_manager = match &current.membership {
+                Some(membership) => membership.is_manager(),
+                None if current.error.is_empty() => return Err(NodeError::no_swarm()),
+                None => false,
+            };
+            if is_manager && !force {
+                return Err(last_manager());
+            }
+            current.membership.take()
+        };
+        if let Some(membership) = membership {
+            membership.stop().await;
+        }
+        self.shared.config.executor.leave().await;
+        self.clear();
+        info!("this node left its cluster");
+        Ok(())
+    }
+
+    /// What is known of the membership.
+    pub fn status(&self) -> NodeStatus {
+        let current = self.current();
+        match &current.membership {
+            Some(membership) => NodeStatus {
+                state: LocalState::Active,
+                node_id: membership.node_id(),
+                node_addr: host_of(&membership.saved().advertise_addr),
+                is_manager: membership.is_manager(),
+                error: String::new(),
+                managers: membership.known_managers(),
+            },
+            None => NodeStatus {
+                state: match (current.pending, current.error.is_empty()) {
+                    (true, _) => LocalState::Pending,
+                    (false, true) => LocalState::Inactive,
+                    (false, false) => LocalState::Error,
+                },
+                error: current.error.clone(),
+                ..NodeStatus::default()
+            },
+        }
+    }
+
+    /// A channel to the manager's services, as this node.
+    ///
+    /// # Errors
+    /// Docker's refusals where this node is no manager.
+    pub fn control(&self) -> Result<Channel, NodeError> {
+        match &self.current().membership {
+            Some(membership) => membership.control().ok_or_else(NodeError::worker),
+            None => Err(NodeError::not_a_manager()),
+        }
+    }
+
+    /// Stops the membership for the daemon's end; containers are left as they are.
+    pub async fn shutdown(&self) {
+        let _changing = self.shared.changing.lock().await;
+        let membership = self.current().membership.take();
+        if let Some(membership) = membership {
+            membership.stop().await;
+        }
+    }
+
+    async fn start(
+        &self,
+        saved: SavedMembership,
+        founding: Option<Founding>,
+    ) -> Result<(), NodeError> {
+        let folder = &self.shared.folder;
+        folder.save(&saved).map_err(|error| NodeError::system(error.to_string()))?;
+        let executor = self.shared.config.executor.clone();
+        let membership = Membership::start(folder, saved, executor, founding).await?;
+        membership.wait_until_ready().await;
+        let mut current = self.current();
+        current.error.clear();
+        current.membership = Some(membership);
+        Ok(())
+    }
+
+    fn refuse_member(&self) -> Result<(), NodeError> {
+        let current = self.current();
+        match current.membership.is_some() || current.pending || !current.error.is_empty() {
+            true => Err(NodeError::already_in_swarm()),
+            false => Ok(()),
+        }
+    }
+
+    fn clear(&self) {
+        self.current().error.clear();
+        if let Err(error) = self.shared.folder.clear() {
+            warn!(%error, "forgetting the membership failed");
+        }
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.shared.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn saved(addresses: &Addresses) -> SavedMembership {
+    SavedMembership::new(
+        addresses.listen.to_string(),
+        addresses.advertise.map(|address| address.to_string()).unwrap_or_default(),
+        addresses.data_path.map(|address| address.to_string()).unwrap_or_default(),
+    )
+}
+
+/// What to dial for a remote address as users write it.
+fn dialled(address: &str) -> Option<String> {
+    let (host, port) = split(address, MANAGER_PORT)?;
+    match host.contains(':') {
+        true => Some(format!("[{host}]:{port}")),
+        false => Some(format!("{host}:{port}")),
+    }
+}
+
+fn host_of(address: &str) -> String {
+    split(address, MANAGER_PORT).map(|(host, _)| host.to_owned()).unwrap_or_default()
+}
+
+/// A Raft identity: any number but 0, never used before in the group.
+fn raft_id() -> u64 {
+    rand::random::<u64>().max(1)
+}
+
+fn last_manager() -> NodeError {
+    NodeError::unavailable(
+        "You are attempting to leave the swarm on a node that is participating as a manager. Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. ",
+    )
+}
