@@ -1,0 +1,153 @@
+//! The two ways to make a container: libcontainer in this process, or an external OCI runtime (runc, crun).
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::syscall::syscall::SyscallType;
+
+use super::bundle::ShimConfig;
+use super::executor::{ContainerExecutor, Failure};
+use super::launch::{internal, read_failure};
+use super::{SECCOMP_FILE, sys};
+
+/// A running container: its init's PID and the reading ends of its output.
+pub(super) struct Launched {
+    /// PID of the container's init.
+    pub pid: i32,
+    /// Its standard output (or its terminal).
+    pub stdout: OwnedFd,
+    /// Its standard error; none with a terminal.
+    pub stderr: Option<OwnedFd>,
+}
+
+/// Folder in the bundle where the runtime keeps its own state.
+const STATE_DIR: &str = "state";
+
+/// Creates and starts the container of the present directory with libcontainer.
+pub(super) fn libcontainer(config: &ShimConfig) -> Result<Launched, Failure> {
+    let (out_read, out_write) = pipe()?;
+    let (err_read, err_write) = pipe()?;
+    let (failure_read, failure_write) = pipe()?;
+    let null = File::open("/dev/null").map_err(|e| internal("/dev/null", e))?;
+    fs::create_dir_all(STATE_DIR).map_err(|e| internal(STATE_DIR, e))?;
+    let executor = ContainerExecutor {
+        capabilities: config.capabilities,
+        filters: read_filters().map_err(|e| internal(SECCOMP_FILE, e))?,
+        init: config.init,
+        loopback: config.loopback,
+        failure_pipe: failure_write.as_raw_fd(),
+    };
+    let bundle = std::env::current_dir().map_err(|e| internal("bundle", e))?;
+    let mut container = ContainerBuilder::new(config.id.clone(), SyscallType::default())
+        .with_executor(executor)
+        .with_root_path(bundle.join(STATE_DIR))
+        .map_err(|e| create_failed(&e))?
+        .with_stdin(null)
+        .with_stdout(out_write)
+        .with_stderr(err_write)
+        .as_init(&bundle)
+        .with_systemd(false)
+        .with_detach(true)
+        .build()
+        .map_err(|e| create_failed(&e))?;
+    drop(failure_write);
+    let pid = container.pid().map(|p| p.as_raw()).ok_or_else(|| Failure {
+        exit_code: 128,
+        message: "the container has no process".to_owned(),
+    })?;
+    container.start().map_err(|e| create_failed(&e))?;
+    match read_failure(failure_read) {
+        None => Ok(Launched { pid, stdout: out_read, stderr: Some(err_read) }),
+        Some(failure) => {
+            let _ = container.delete(true);
+            Err(failure)
+        }
+    }
+}
+
+/// Creates and starts the container of the present directory with an OCI runtime's command line.
+pub(super) fn external(runtime: &Path, config: &ShimConfig) -> Result<Launched, Failure> {
+    let (out_read, out_write) = pipe()?;
+    let (err_read, err_write) = pipe()?;
+    let invoke = |arguments: &[&str], stdout: Stdio, stderr: Stdio| {
+        Command::new(runtime)
+            .args(["--root", STATE_DIR, "--log", "runtime.log"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(stderr)
+            .status()
+            .map_err(|e| internal(&runtime.to_string_lossy(), e))
+    };
+    let create = ["create", "--bundle", ".", "--pid-file", "init.pid", &config.id];
+    if !invoke(&create, out_write.into(), err_write.into())?.success() {
+        return Err(external_failure());
+    }
+    let pid = fs::read_to_string("init.pid").map_err(|e| internal("init.pid", e))?;
+    let pid = pid.trim().parse().map_err(|e| internal("init.pid", io::Error::other(e)))?;
+    if !invoke(&["start", &config.id], Stdio::null(), Stdio::null())?.success() {
+        let _ = invoke(&["delete", "--force", &config.id], Stdio::null(), Stdio::null());
+        return Err(external_failure());
+    }
+    Ok(Launched { pid, stdout: out_read, stderr: Some(err_read) })
+}
+
+/// The last message of the runtime's log, which is where runc and crun say why.
+fn external_failure() -> Failure {
+    let log = fs::read_to_string("runtime.log").unwrap_or_default();
+    let last = log.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("runtime failed");
+    let message = match last.split_once("msg=") {
+        Some((_, rest)) => rest.trim_matches('"').replace("\\\"", "\""),
+        None => last.to_owned(),
+    };
+    let exit_code = match &message {
+        m if m.contains("not found") || m.contains("no such file") => 127,
+        m if m.contains("permission denied") || m.contains("exec format") => 126,
+        _ => 128,
+    };
+    Failure { exit_code, message }
+}
+
+/// The filters of the bundle: each a little-endian count of bytes, then that many.
+fn read_filters() -> io::Result<Vec<Vec<u8>>> {
+    let bytes = match fs::read(SECCOMP_FILE) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut rest = bytes.as_slice();
+    let mut filters = Vec::new();
+    while let Some((length, tail)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_le_bytes(*length) as usize;
+        let Some((filter, tail)) = tail.split_at_checked(length) else {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "truncated filter"));
+        };
+        filters.push(filter.to_vec());
+        rest = tail;
+    }
+    Ok(filters)
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd), Failure> {
+    let made = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC);
+    made.map_err(|e| internal("pipe", e.into()))
+}
+
+/// libcontainer's error with its causes, outermost first.
+fn create_failed(error: &dyn std::error::Error) -> Failure {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if !message.contains(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+        cause = inner.source();
+    }
+    sys::trim_heap();
+    Failure { exit_code: 128, message }
+}

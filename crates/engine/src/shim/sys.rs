@@ -1,0 +1,170 @@
+//! System calls of the shim that have no safe wrapper: capabilities, seccomp, fork and exec, terminals.
+#![expect(unsafe_code, reason = "raw system calls; each block states why it is sound")]
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+/// Whether the last call failed, as an `io::Result`.
+fn check(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Becomes the parent of orphaned descendants.
+pub(super) fn become_subreaper() -> io::Result<()> {
+    // SAFETY: prctl with integer arguments only.
+    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }.into()).map(drop)
+}
+
+/// Names the process for `ps`.
+pub(super) fn set_name(name: &std::ffi::CStr) {
+    // SAFETY: the pointer is to a NUL-terminated string that outlives the call.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
+}
+
+/// Sets or clears close-on-exec.
+pub(super) fn set_cloexec(fd: RawFd, on: bool) -> io::Result<()> {
+    let flags = if on { libc::FD_CLOEXEC } else { 0 };
+    // SAFETY: F_SETFD takes an integer and touches no memory.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFD, flags) }.into()).map(drop)
+}
+
+/// Takes ownership of a descriptor that was inherited under a known number.
+pub(super) fn adopt_fd(fd: RawFd) -> OwnedFd {
+    // SAFETY: the launcher passed this descriptor to us and nothing else in this process knows it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Gives signals their default action again (Rust ignores SIGPIPE, and ignored signals survive exec).
+pub(super) fn reset_signals() {
+    for signal in 1..=64 {
+        // SAFETY: installing the default handler; calls for SIGKILL, SIGSTOP and unused numbers fail harmlessly.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: the set is initialised by sigemptyset before it is used.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
+    }
+}
+
+#[repr(C)]
+struct CapHeader {
+    version: u32,
+    pid: i32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CapData {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+
+/// Limits the calling thread to the capabilities of `keep` (bit n is capability n): bounding, permitted, effective.
+/// Inheritable and ambient become empty, as in Docker.
+pub(super) fn limit_capabilities(keep: u64) -> io::Result<()> {
+    for capability in 0..64u32 {
+        if keep & (1 << capability) != 0 {
+            continue;
+        }
+        // SAFETY: prctl with integer arguments only.
+        let result = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+        if result < 0 {
+            let error = io::Error::last_os_error();
+            if error.raw_os_error() == Some(libc::EINVAL) {
+                break; // past the kernel's last capability
+            }
+            return Err(error);
+        }
+    }
+    let header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
+    let mut current = [CapData { effective: 0, permitted: 0, inheritable: 0 }; 2];
+    // SAFETY: both pointers are to live values of the layout that version 3 asks for (two data words).
+    check(unsafe { libc::syscall(libc::SYS_capget, &header, current.as_mut_ptr()) })?;
+    let word = |index: usize| {
+        let wanted = u32::try_from((keep >> (32 * index)) & 0xffff_ffff).unwrap_or(0);
+        let granted = wanted & current[index].permitted;
+        CapData { effective: granted, permitted: granted, inheritable: 0 }
+    };
+    let data = [word(0), word(1)];
+    // SAFETY: as above.
+    check(unsafe { libc::syscall(libc::SYS_capset, &header, data.as_ptr()) })?;
+    // SAFETY: prctl with integer arguments only.
+    unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
+    Ok(())
+}
+
+/// Installs one seccomp filter given as the kernel's 8-byte instructions.
+pub(super) fn install_seccomp(program: &[u8]) -> io::Result<()> {
+    let instructions: Vec<libc::sock_filter> = program
+        .chunks_exact(8)
+        .map(|b| libc::sock_filter {
+            code: u16::from_ne_bytes([b[0], b[1]]),
+            jt: b[2],
+            jf: b[3],
+            k: u32::from_ne_bytes([b[4], b[5], b[6], b[7]]),
+        })
+        .collect();
+    let length = u16::try_from(instructions.len())
+        .map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;
+    let filter = libc::sock_fprog { len: length, filter: instructions.as_ptr().cast_mut() };
+    // SAFETY: `filter` points to `length` instructions that live until after the call; the kernel only reads them.
+    check(unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &filter)
+    })
+    .map(drop)
+}
+
+/// Replaces the process's image; returns only with the error.
+pub(super) fn execve(path: &CString, args: &[CString], env: &[CString]) -> io::Error {
+    match nix::unistd::execve(path, args, env) {
+        Ok(never) => match never {},
+        Err(error) => error.into(),
+    }
+}
+
+/// Forks the single-threaded process: `Some(pid)` in the parent, `None` in the child.
+pub(super) fn fork() -> io::Result<Option<i32>> {
+    // SAFETY: the shim and our init are single-threaded, so the child may go on as any process may.
+    match unsafe { nix::unistd::fork() }? {
+        nix::unistd::ForkResult::Parent { child } => Ok(Some(child.as_raw())),
+        nix::unistd::ForkResult::Child => Ok(None),
+    }
+}
+
+/// Brings the loopback interface of the present network namespace up.
+pub(super) fn loopback_up() -> io::Result<()> {
+    // SAFETY: socket takes integers; the returned descriptor is owned at once.
+    let socket = check(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0) }.into())?;
+    let socket = RawFd::try_from(socket).map_err(io::Error::other)?;
+    let _owner = adopt_fd(socket);
+    // SAFETY: ifreq is plain data for which zero is valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo\0") {
+        *to = libc::c_char::from_ne_bytes([*from]);
+    }
+    let flags = libc::IFF_UP | libc::IFF_RUNNING;
+    request.ifr_ifru.ifru_flags = libc::c_short::try_from(flags).unwrap_or(0);
+    // SAFETY: SIOCSIFFLAGS reads one ifreq, which lives until after the call.
+    check(unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &request) }.into()).map(drop)
+}
+
+/// Gives memory that the heap holds but does not use back to the kernel.
+pub(super) fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim has no preconditions.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Sends a signal by number, for the real-time signals that have no name.
+pub(super) fn kill_raw(pid: i32, signal: i32) -> nix::Result<()> {
+    // SAFETY: kill takes integers only.
+    nix::errno::Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
+}
