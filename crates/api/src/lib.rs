@@ -23,11 +23,18 @@ mod control;
 mod convert;
 mod wire;
 
+mod configs;
+mod containers;
+mod distribution;
+mod images;
+mod networks;
 mod nodes;
+mod secrets;
 mod services;
 mod swarm;
 mod system;
 mod tasks;
+mod volumes;
 
 pub use crate::http::filters::Filters;
 pub use crate::http::version::{ApiVersion, MAX_VERSION, MIN_VERSION};

@@ -6,7 +6,10 @@ use axum::middleware::from_fn_with_state;
 use crate::error::ApiError;
 use crate::http::version;
 use crate::state::ApiState;
-use crate::{nodes, services, swarm, system, tasks};
+use crate::{
+    configs, containers, distribution, images, networks, nodes, secrets, services, swarm, system,
+    tasks, volumes,
+};
 
 /// The whole API. The outer router has no routes of its own: its one layer cuts the version prefix off first.
 pub(crate) fn build(state: ApiState) -> Router {
@@ -16,6 +19,13 @@ pub(crate) fn build(state: ApiState) -> Router {
         .merge(nodes::routes())
         .merge(services::routes())
         .merge(tasks::routes())
+        .merge(secrets::routes())
+        .merge(configs::routes())
+        .merge(containers::routes())
+        .merge(images::routes())
+        .merge(networks::routes())
+        .merge(volumes::routes())
+        .merge(distribution::routes())
         .fallback(page_not_found)
         .method_not_allowed_fallback(page_not_found)
         .layer(axum::extract::DefaultBodyLimit::disable())

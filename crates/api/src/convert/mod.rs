@@ -8,6 +8,7 @@ mod issuer;
 pub(crate) mod mounts;
 pub(crate) mod names;
 pub(crate) mod network;
+pub(crate) mod network_resource;
 pub(crate) mod node;
 pub(crate) mod privileges;
 pub(crate) mod references;

@@ -1,5 +1,6 @@
 //! The networks of this node and of the swarm: /networks.
 
+mod filter;
 mod handlers;
 mod routes;
 
