@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test binary uses its own part")]
 
 pub(crate) mod archive;
+pub(crate) mod registry;
 
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
