@@ -10,7 +10,9 @@ use std::path::Path;
 use support::archive::{Layer, docker_archive, oci_archive};
 use support::{load, store_files};
 use swarm_engine::ErrorClass;
-use swarm_engine::image::{Digest, ImageStore, ImageUser, ImportOptions, ListOptions, Reference, RemoveOptions};
+use swarm_engine::image::{
+    Digest, ImageStore, ImageUser, ImportOptions, ListOptions, Reference, RemoveOptions,
+};
 use tempfile::TempDir;
 
 fn store() -> (TempDir, ImageStore) {
@@ -28,7 +30,10 @@ fn docker_and_oci_archives_load_in_every_compression() {
     let layers = [Layer::new().file("a", b"one"), Layer::new().file("b", b"two")];
     for (archive, what) in [
         (docker_archive(&layers, &["app:v1", "other/app:v2"]), "docker"),
-        (support::archive::gzip(&docker_archive(&layers, &["app:v1", "other/app:v2"])), "docker gzip"),
+        (
+            support::archive::gzip(&docker_archive(&layers, &["app:v1", "other/app:v2"])),
+            "docker gzip",
+        ),
     ] {
         let (_root, store) = store();
         let lines = load(&store, &archive).expect(what);
@@ -68,14 +73,20 @@ fn layers_keep_what_a_root_file_system_needs() {
     let status = |path: &str| std::fs::symlink_metadata(root.join(path)).expect(path);
     assert_eq!(status("etc").mode() & 0o7777, 0o750);
     let secret = status("etc/secret");
-    assert_eq!((secret.mode() & 0o7777, secret.uid(), secret.gid(), secret.mtime()), (0o4640, 12, 34, support::MTIME));
+    assert_eq!(
+        (secret.mode() & 0o7777, secret.uid(), secret.gid(), secret.mtime()),
+        (0o4640, 12, 34, support::MTIME)
+    );
     assert_eq!(status("etc/same").ino(), secret.ino());
     assert_eq!(status("etc").mtime(), support::MTIME);
     assert_eq!(std::fs::read_link(root.join("abs")).expect("symlink"), Path::new("/etc/secret"));
     assert!(status("null").file_type().is_char_device());
     assert_eq!(status("null").rdev(), nix::sys::stat::makedev(1, 3));
     assert!(status("pipe").file_type().is_fifo());
-    assert_eq!(support::xattr(&root.join("capable"), c"user.note").as_deref(), Some(b"hello".as_slice()));
+    assert_eq!(
+        support::xattr(&root.join("capable"), c"user.note").as_deref(),
+        Some(b"hello".as_slice())
+    );
 }
 
 #[test]
@@ -101,7 +112,8 @@ fn deletions_become_overlayfs_own() {
     assert_eq!(opaque("dir").as_deref(), Some(b"y".as_slice()));
     assert_eq!(opaque("turned").as_deref(), Some(b"y".as_slice()));
     assert_eq!(std::fs::read(top.join("kept")).expect("kept"), b"kept");
-    let mut names: Vec<_> = std::fs::read_dir(&top).expect("read").map(|e| e.expect("entry").file_name()).collect();
+    let mut names: Vec<_> =
+        std::fs::read_dir(&top).expect("read").map(|e| e.expect("entry").file_name()).collect();
     names.sort();
     assert_eq!(names, ["dir", "gone", "kept", "turned"]);
 }
@@ -128,15 +140,32 @@ fn bad_archives_leave_nothing_behind() {
     let cases: Vec<(&str, Vec<u8>)> = vec![
         ("parent path", one(Layer::new().file(&up, b"evil"))),
         ("absolute path", one(Layer::new().file(absolute, b"evil"))),
-        ("parent path in the middle", one(Layer::new().folder("a", 0o755).file(&format!("a/../{up}"), b"evil"))),
-        ("through an absolute symlink", one(Layer::new().symlink("out", folder).file("out/victim", b"evil"))),
-        ("through a relative symlink", one(Layer::new().symlink("out", &("../".repeat(30) + &folder[1..])).file("out/victim", b"evil"))),
+        (
+            "parent path in the middle",
+            one(Layer::new().folder("a", 0o755).file(&format!("a/../{up}"), b"evil")),
+        ),
+        (
+            "through an absolute symlink",
+            one(Layer::new().symlink("out", folder).file("out/victim", b"evil")),
+        ),
+        (
+            "through a relative symlink",
+            one(Layer::new()
+                .symlink("out", &("../".repeat(30) + &folder[1..]))
+                .file("out/victim", b"evil")),
+        ),
         ("hard link outside", one(Layer::new().hard_link("link", absolute))),
         ("hard link up", one(Layer::new().hard_link("link", &up))),
-        ("hard link through a symlink", one(Layer::new().symlink("out", folder).hard_link("link", "out/victim"))),
+        (
+            "hard link through a symlink",
+            one(Layer::new().symlink("out", folder).hard_link("link", "out/victim")),
+        ),
         ("whiteout outside", one(Layer::new().symlink("out", folder).file("out/.wh.victim", b""))),
         ("opaque outside", one(Layer::new().symlink("out", folder).file("out/.wh..wh..opq", b""))),
-        ("deletion of the parent", one(Layer::new().folder("a", 0o755).file("a/.wh...", b"").file("../x", b""))),
+        (
+            "deletion of the parent",
+            one(Layer::new().folder("a", 0o755).file("a/.wh...", b"").file("../x", b"")),
+        ),
         ("root as a file", one(Layer::new().file("/", b"evil"))),
         ("truncated", good[..good.len() / 2].to_vec()),
         ("truncated layer", support::archive::with_truncated_layer()),
@@ -148,8 +177,14 @@ fn bad_archives_leave_nothing_behind() {
         ("wrong OCI blob", support::archive::oci_with_wrong_config()),
         ("manifest is null", support::archive::with_manifest(b"null")),
         ("manifest is no JSON", support::archive::with_manifest(b"{")),
-        ("config path outside", support::archive::with_manifest(br#"[{"Config":"../../etc/passwd","Layers":[]}]"#)),
-        ("bad tag", support::archive::with_manifest(br#"[{"Config":"c","RepoTags":["Bad:"],"Layers":[]}]"#)),
+        (
+            "config path outside",
+            support::archive::with_manifest(br#"[{"Config":"../../etc/passwd","Layers":[]}]"#),
+        ),
+        (
+            "bad tag",
+            support::archive::with_manifest(br#"[{"Config":"c","RepoTags":["Bad:"],"Layers":[]}]"#),
+        ),
     ];
     for (what, archive) in cases {
         let (root, store) = store();
@@ -172,7 +207,8 @@ fn a_killed_load_is_swept_up_at_the_next_start() {
     let orphan = root.path().join("layers").join("f".repeat(64));
     std::fs::create_dir_all(orphan.join("diff")).expect("orphan layer");
     std::fs::create_dir_all(root.path().join("tmp/half/diff")).expect("scratch");
-    std::fs::write(root.path().join("blobs/sha256").join("e".repeat(64)), "{}").expect("orphan blob");
+    std::fs::write(root.path().join("blobs/sha256").join("e".repeat(64)), "{}")
+        .expect("orphan blob");
     let store = ImageStore::open(root.path()).expect("open again");
     assert_eq!(store_files(root.path()), before);
     assert_eq!(store.list(&ListOptions::default()).expect("list").len(), 1);
@@ -194,20 +230,31 @@ fn a_full_disk_leaves_no_half_image() {
     let disk = support::SmallDisk::new("size=1m,nr_inodes=200");
     let store = ImageStore::open(disk.path()).expect("open");
     let before = store_files(disk.path());
-    let error = load(&store, &docker_archive(&[Layer::new().file("big", &vec![7; 900_000])], &["big:1"]))
-        .expect_err("too big");
+    let error =
+        load(&store, &docker_archive(&[Layer::new().file("big", &vec![7; 900_000])], &["big:1"]))
+            .expect_err("too big");
     assert!(error.to_string().contains("No space left on device"), "{error}");
     assert_eq!(error.class(), ErrorClass::System);
     assert_eq!(store_files(disk.path()), before);
-    load(&store, &docker_archive(&[Layer::new().file("small", b"x")], &["small:1"])).expect("room for a small one");
+    load(&store, &docker_archive(&[Layer::new().file("small", b"x")], &["small:1"]))
+        .expect("room for a small one");
 }
 
 #[test]
 fn images_are_found_by_what_users_call_them() {
     let (_root, store) = store();
-    load(&store, &docker_archive(&[Layer::new().file("a", b"one")], &["app:latest", "app:v1"])).expect("load");
+    load(&store, &docker_archive(&[Layer::new().file("a", b"one")], &["app:latest", "app:v1"]))
+        .expect("load");
     let id = store.resolve("app").expect("latest").id.clone();
-    for name in ["app", "app:v1", "docker.io/library/app:v1", id.as_str(), id.hex(), id.short(), &id.as_str()[..15]] {
+    for name in [
+        "app",
+        "app:v1",
+        "docker.io/library/app:v1",
+        id.as_str(),
+        id.hex(),
+        id.short(),
+        &id.as_str()[..15],
+    ] {
         assert_eq!(store.resolve(name).expect(name).id, id, "{name}");
     }
     for (name, message) in [
@@ -226,14 +273,19 @@ fn tags_move_and_images_go_with_their_last_name() {
     let empty = store_files(root.path());
     let shared = Layer::new().file("base", b"base");
     load(&store, &docker_archive(&[shared.clone()], &["base:1"])).expect("load");
-    load(&store, &docker_archive(&[shared, Layer::new().file("top", b"top")], &["app:1"])).expect("load");
+    load(&store, &docker_archive(&[shared, Layer::new().file("top", b"top")], &["app:1"]))
+        .expect("load");
     let app = store.resolve("app:1").expect("app");
     store.tag("app:1", &Reference::parse("app:2").expect("valid")).expect("tag");
 
-    let by_id = store.remove(app.id.short(), RemoveOptions::default(), &nobody).expect_err("two names");
+    let by_id =
+        store.remove(app.id.short(), RemoveOptions::default(), &nobody).expect_err("two names");
     assert_eq!(
         by_id.to_string(),
-        format!("conflict: unable to delete {} (must be forced) - image is referenced in multiple repositories", app.id.short())
+        format!(
+            "conflict: unable to delete {} (must be forced) - image is referenced in multiple repositories",
+            app.id.short()
+        )
     );
     let records = store.remove("app:1", RemoveOptions::default(), &nobody).expect("untag");
     assert_eq!(records[0].untagged.as_deref(), Some("app:1"));
@@ -242,14 +294,20 @@ fn tags_move_and_images_go_with_their_last_name() {
     let running = |_: &Digest| vec![ImageUser { container: "c".repeat(64), running: true }];
     let in_use = store.remove("app:2", RemoveOptions::default(), &running).expect_err("in use");
     assert_eq!(in_use.class(), ErrorClass::Conflict);
-    assert!(in_use.to_string().contains("(must force) - container cccccccccccc is using its referenced image"));
+    assert!(
+        in_use
+            .to_string()
+            .contains("(must force) - container cccccccccccc is using its referenced image")
+    );
 
     let records = store.remove("app:2", RemoveOptions::default(), &nobody).expect("remove");
     let deleted: Vec<_> = records.iter().filter_map(|record| record.deleted.clone()).collect();
     assert_eq!(deleted.len(), 2, "the image and its own layer, not the shared one: {records:?}");
     assert_eq!(deleted[0], app.id.to_string());
     store.resolve("base:1").expect("base stays");
-    store.remove("base", RemoveOptions::default(), &nobody).expect_err("base:latest is no name of it");
+    store
+        .remove("base", RemoveOptions::default(), &nobody)
+        .expect_err("base:latest is no name of it");
     store.remove("base:1", RemoveOptions::default(), &nobody).expect("remove");
     assert_eq!(store_files(root.path()), empty);
 }
@@ -258,7 +316,8 @@ fn tags_move_and_images_go_with_their_last_name() {
 fn prune_takes_what_has_no_name_or_no_user() {
     let (_root, store) = store();
     load(&store, &docker_archive(&[Layer::new().file("a", b"12345")], &["app:1"])).expect("load");
-    load(&store, &docker_archive(&[Layer::new().file("a", b"123")], &["app:1"])).expect("load takes the name over");
+    load(&store, &docker_archive(&[Layer::new().file("a", b"123")], &["app:1"]))
+        .expect("load takes the name over");
     let report = store.prune(&Default::default(), &nobody).expect("prune");
     assert_eq!(report.space_reclaimed, Some(5));
     assert_eq!(store.list(&ListOptions::default()).expect("list").len(), 1);
@@ -277,8 +336,11 @@ fn lists_filter_and_inspect_tells_all() {
         message: Some("made by hand".into()),
         platform: None,
     };
-    store.import_blocking(Layer::new().file("a", b"12345").tar().as_slice(), options).expect("import");
-    load(&store, &docker_archive(&[Layer::new().file("b", b"1")], &["other/app:v1"])).expect("load");
+    store
+        .import_blocking(Layer::new().file("a", b"12345").tar().as_slice(), options)
+        .expect("import");
+    load(&store, &docker_archive(&[Layer::new().file("b", b"1")], &["other/app:v1"]))
+        .expect("load");
     let list = |key: &str, value: &str| -> Vec<String> {
         let filters = [(key.to_owned(), vec![value.to_owned()])].into();
         let listed = store.list(&ListOptions { filters, ..ListOptions::default() }).expect(value);
@@ -292,7 +354,9 @@ fn lists_filter_and_inspect_tells_all() {
     assert_eq!(list("since", "other/app:v1"), ["imported:latest"]);
     assert_eq!(list("before", "imported"), ["other/app:v1"]);
     let bad = [("color".to_owned(), vec!["red".to_owned()])].into();
-    let refused = store.list(&ListOptions { filters: bad, ..ListOptions::default() }).expect_err("unknown filter");
+    let refused = store
+        .list(&ListOptions { filters: bad, ..ListOptions::default() })
+        .expect_err("unknown filter");
     assert_eq!(refused.to_string(), "invalid filter 'color'");
 
     let inspect = store.inspect("imported").expect("inspect");
@@ -302,5 +366,8 @@ fn lists_filter_and_inspect_tells_all() {
     assert_eq!(config.cmd, Some(vec!["/a".to_owned()]));
     assert_eq!(config.env, Some(vec!["A=b".to_owned()]));
     let history = store.history("imported").expect("history");
-    assert_eq!((history.len(), history[0].size, history[0].comment.as_str()), (1, 5, "made by hand"));
+    assert_eq!(
+        (history.len(), history[0].size, history[0].comment.as_str()),
+        (1, 5, "made by hand")
+    );
 }

@@ -36,7 +36,11 @@ impl Host {
             }
             all
         });
-        let request = PullRequest { reference: Reference::parse(image).expect("valid"), platform: None, auth };
+        let request = PullRequest {
+            reference: Reference::parse(image).expect("valid"),
+            platform: None,
+            auth,
+        };
         let outcome = self.client.pull(request, &progress).await;
         drop(progress);
         let lines = reading.await.expect("reader");
@@ -90,7 +94,11 @@ async fn a_pull_brings_the_image_and_tells_docker() {
     let again = text(&host.pull(&image, RegistryAuth::Anonymous).await.expect("pull again"));
     assert_eq!(
         again,
-        ["v1: Pulling from team/app".to_owned(), format!("Digest: {digest}"), format!("Status: Image is up to date for {image}")]
+        [
+            "v1: Pulling from team/app".to_owned(),
+            format!("Digest: {digest}"),
+            format!("Status: Image is up to date for {image}")
+        ]
     );
 
     let newer = registry.push("team/app", "v1", &[layer, Layer::new().file("b", b"two")]);
@@ -98,7 +106,9 @@ async fn a_pull_brings_the_image_and_tells_docker() {
     assert_eq!(lines[1], format!("{id}: Already exists"));
     assert!(lines.contains(&format!("Digest: {newer}")));
     // The tag moved; the older image is still there under its digest.
-    host.images.resolve(&format!("{}/team/app@{digest}", registry.address)).expect("older by digest");
+    host.images
+        .resolve(&format!("{}/team/app@{digest}", registry.address))
+        .expect("older by digest");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,13 +121,16 @@ async fn a_digest_is_pulled_as_it_is() {
     host.pull(&pinned, RegistryAuth::Anonymous).await.expect("pull");
     let dirs = host.images.lower_dirs(&pinned).expect("image");
     assert_eq!(std::fs::read(dirs[0].join("a")).expect("content"), b"one");
-    host.images.resolve(&format!("{}/app:v1", registry.address)).expect_err("a digest names no tag");
+    host.images
+        .resolve(&format!("{}/app:v1", registry.address))
+        .expect_err("a digest names no tag");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_an_index_this_machines_image_is_taken() {
     let Some(registry) = Registry::start(false) else { return };
-    let layers: Vec<Layer> = (0..8).map(|n| Layer::new().file(&format!("f{n}"), &vec![n; 300_000])).collect();
+    let layers: Vec<Layer> =
+        (0..8).map(|n| Layer::new().file(&format!("f{n}"), &vec![n; 300_000])).collect();
     let digest = registry.push_index("multi", "latest", &layers);
     let host = host(RegistryConfig::default());
     let image = format!("{}/multi", registry.address);
@@ -127,10 +140,18 @@ async fn of_an_index_this_machines_image_is_taken() {
     assert_eq!(host.images.lower_dirs(&image).expect("image").len(), 8);
 
     let reference = Reference::parse(&image).expect("valid");
-    let inspect = host.client.distribution_inspect(&reference, &RegistryAuth::Anonymous).await.expect("inspect");
+    let inspect = host
+        .client
+        .distribution_inspect(&reference, &RegistryAuth::Anonymous)
+        .await
+        .expect("inspect");
     assert_eq!(inspect.descriptor.digest, Some(digest.to_string()));
-    assert_eq!(inspect.descriptor.media_type.as_deref(), Some("application/vnd.oci.image.index.v1+json"));
-    let architectures: Vec<_> = inspect.platforms.iter().filter_map(|p| p.architecture.as_deref()).collect();
+    assert_eq!(
+        inspect.descriptor.media_type.as_deref(),
+        Some("application/vnd.oci.image.index.v1+json")
+    );
+    let architectures: Vec<_> =
+        inspect.platforms.iter().filter_map(|p| p.architecture.as_deref()).collect();
     assert_eq!(architectures[0], "s390x");
     assert_eq!(architectures.len(), 2);
 }
@@ -153,8 +174,14 @@ async fn a_login_is_needed_where_it_is_needed() {
     }
     host.pull(&image, basic(LOGIN.1)).await.expect("pull with login");
     let reference = Reference::parse(&image).expect("valid");
-    host.client.distribution_inspect(&reference, &basic(LOGIN.1)).await.expect("inspect with login");
-    host.client.distribution_inspect(&reference, &RegistryAuth::Anonymous).await.expect_err("inspect without");
+    host.client
+        .distribution_inspect(&reference, &basic(LOGIN.1))
+        .await
+        .expect("inspect with login");
+    host.client
+        .distribution_inspect(&reference, &RegistryAuth::Anonymous)
+        .await
+        .expect_err("inspect without");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,20 +190,39 @@ async fn what_is_not_there_is_said_in_dockers_words() {
     registry.push("app", "v1", &[Layer::new().file("a", b"one")]);
     let host = host(RegistryConfig::default());
     let address = &registry.address;
-    let error = host.pull(&format!("{address}/app:v2"), RegistryAuth::Anonymous).await.expect_err("no such tag");
-    assert_eq!(error.to_string(), format!("manifest for {address}/app:v2 not found: manifest unknown: manifest unknown"));
+    let error = host
+        .pull(&format!("{address}/app:v2"), RegistryAuth::Anonymous)
+        .await
+        .expect_err("no such tag");
+    assert_eq!(
+        error.to_string(),
+        format!("manifest for {address}/app:v2 not found: manifest unknown: manifest unknown")
+    );
     assert_eq!(error.class(), ErrorClass::NotFound);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_there_is_noticed_at_once() {
-    let host = host(RegistryConfig { mirrors: vec!["http://127.0.0.1:1".into()], ..RegistryConfig::default() });
+    let host = host(RegistryConfig {
+        mirrors: vec!["http://127.0.0.1:1".into()],
+        ..RegistryConfig::default()
+    });
     let started = Instant::now();
-    let error = host.pull("127.0.0.1:1/app", RegistryAuth::Anonymous).await.expect_err("nobody there");
-    assert_eq!(error.to_string(), "Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused");
+    let error =
+        host.pull("127.0.0.1:1/app", RegistryAuth::Anonymous).await.expect_err("nobody there");
+    assert_eq!(
+        error.to_string(),
+        "Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused"
+    );
     // An address that never answers (TEST-NET-1, or no route at all).
-    let error = host.pull("192.0.2.1:5000/app", RegistryAuth::Anonymous).await.expect_err("no answer");
-    assert!(error.to_string().starts_with("Get \"https://192.0.2.1:5000/v2/\": dial tcp 192.0.2.1:5000: "), "{error}");
+    let error =
+        host.pull("192.0.2.1:5000/app", RegistryAuth::Anonymous).await.expect_err("no answer");
+    assert!(
+        error
+            .to_string()
+            .starts_with("Get \"https://192.0.2.1:5000/v2/\": dial tcp 192.0.2.1:5000: "),
+        "{error}"
+    );
     assert!(started.elapsed() < Duration::from_secs(8), "took {:?}", started.elapsed());
 }
 
@@ -201,8 +247,10 @@ async fn two_pulls_of_one_image_at_once_both_succeed() {
     registry.push("app", "v1", &[Layer::new().file("a", b"one"), Layer::new().file("b", b"two")]);
     let host = host(RegistryConfig::default());
     let image = format!("{}/app:v1", registry.address);
-    let (one, two) =
-        tokio::join!(host.pull(&image, RegistryAuth::Anonymous), host.pull(&image, RegistryAuth::Anonymous));
+    let (one, two) = tokio::join!(
+        host.pull(&image, RegistryAuth::Anonymous),
+        host.pull(&image, RegistryAuth::Anonymous)
+    );
     one.expect("first");
     two.expect("second");
     assert_eq!(host.images.list(&ListOptions::default()).expect("list").len(), 1);

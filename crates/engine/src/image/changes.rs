@@ -11,7 +11,12 @@ use crate::error::{Error, Result};
 /// Applies instructions to an empty config.
 pub(crate) fn apply(changes: &[String]) -> Result<ImageConfig> {
     let mut config = ImageConfig::default();
-    for line in changes.iter().flat_map(|change| change.lines()).map(str::trim).filter(|line| !line.is_empty()) {
+    for line in changes
+        .iter()
+        .flat_map(|change| change.lines())
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+    {
         instruction(&mut config, line)?;
     }
     Ok(config)
@@ -36,7 +41,10 @@ fn instruction(config: &mut ImageConfig, line: &str) -> Result<()> {
         "LABEL" => config.labels.get_or_insert_with(HashMap::new).extend(pairs(&word, rest)?),
         "WORKDIR" => config.working_dir = Some(working_dir(config.working_dir.as_deref(), rest)),
         "USER" => config.user = Some(rest.to_owned()),
-        "EXPOSE" => extend(&mut config.exposed_ports, rest.split_whitespace().map(port).collect::<Result<_>>()?),
+        "EXPOSE" => extend(
+            &mut config.exposed_ports,
+            rest.split_whitespace().map(port).collect::<Result<_>>()?,
+        ),
         "VOLUME" => extend(&mut config.volumes, list(rest)),
         "STOPSIGNAL" => config.stop_signal = Some(rest.to_owned()),
         _ => return Err(Error::invalid(format!("{word} is not a valid change command"))),
@@ -46,12 +54,14 @@ fn instruction(config: &mut ImageConfig, line: &str) -> Result<()> {
 
 /// A JSON array as it is, anything else through the shell.
 fn command(text: &str) -> Vec<String> {
-    serde_json::from_str(text).unwrap_or_else(|_| vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()])
+    serde_json::from_str(text)
+        .unwrap_or_else(|_| vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()])
 }
 
 /// A JSON array, or words.
 fn list(text: &str) -> Vec<String> {
-    serde_json::from_str(text).unwrap_or_else(|_| text.split_whitespace().map(str::to_owned).collect())
+    serde_json::from_str(text)
+        .unwrap_or_else(|_| text.split_whitespace().map(str::to_owned).collect())
 }
 
 fn extend(list: &mut Option<Vec<String>>, more: Vec<String>) {
@@ -92,7 +102,9 @@ fn pairs(word: &str, text: &str) -> Result<Vec<(String, String)>> {
     let pair = |item: String| match item.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         Some(_) => Err(Error::invalid(format!("{word} names can not be blank"))),
-        None => Err(Error::invalid(format!("Syntax error - can't find = in \"{item}\". Must be of the form: name=value"))),
+        None => Err(Error::invalid(format!(
+            "Syntax error - can't find = in \"{item}\". Must be of the form: name=value"
+        ))),
     };
     words.into_iter().map(pair).collect()
 }

@@ -84,8 +84,8 @@ pub struct History {
 impl Image {
     /// Parses a config; its digest becomes the ID.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let file: ConfigFile =
-            serde_json::from_slice(bytes).map_err(|e| Error::invalid(format!("invalid image config: {e}")).with_source(e))?;
+        let file: ConfigFile = serde_json::from_slice(bytes)
+            .map_err(|e| Error::invalid(format!("invalid image config: {e}")).with_source(e))?;
         if file.rootfs.kind != "layers" {
             return Err(Error::invalid("invalid image JSON, no RootFS key"));
         }
@@ -122,6 +122,8 @@ pub(crate) fn chain_ids(diff_ids: &[Digest]) -> Vec<Digest> {
     chain
 }
 
-fn null_is_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<Digest>, D::Error> {
+fn null_is_empty<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Vec<Digest>, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

@@ -18,7 +18,9 @@ const XZ: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0];
 const BUFFER: usize = 64 * 1024;
 
 /// Wraps `source` so that it reads decompressed bytes.
-pub(crate) fn decompress<'a>(source: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
+pub(crate) fn decompress<'a>(
+    source: impl Read + Send + 'a,
+) -> io::Result<Box<dyn Read + Send + 'a>> {
     let (head, source) = peek::<6>(source)?;
     let source = BufReader::with_capacity(BUFFER, source);
     if head.starts_with(&GZIP) {
@@ -28,7 +30,10 @@ pub(crate) fn decompress<'a>(source: impl Read + Send + 'a) -> io::Result<Box<dy
         return Ok(Box::new(ZstdFrames { source, decoder: FrameDecoder::new(), inside: false }));
     }
     if head.starts_with(&BZIP2) || head.starts_with(&XZ) {
-        return Err(io::Error::new(io::ErrorKind::Unsupported, "bzip2 and xz compression are not supported"));
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "bzip2 and xz compression are not supported",
+        ));
     }
     Ok(Box::new(source))
 }
@@ -57,7 +62,10 @@ impl<R: BufRead> ZstdFrames<R> {
         while !self.source.fill_buf()?.is_empty() {
             match self.decoder.init(&mut self.source) {
                 Ok(()) => return Ok(true),
-                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                    length,
+                    ..
+                })) => {
                     io::copy(&mut self.source.by_ref().take(u64::from(length)), &mut io::sink())?;
                 }
                 Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
@@ -115,14 +123,19 @@ mod tests {
         check(&[member.clone(), member].concat(), &[text.as_slice(), text].concat());
         let frame = compress_to_vec(text.as_slice(), CompressionLevel::Fastest);
         let skip = [0x52, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3];
-        check(&[skip.as_slice(), &frame, &skip, &frame].concat(), &[text.as_slice(), text].concat());
+        check(
+            &[skip.as_slice(), &frame, &skip, &frame].concat(),
+            &[text.as_slice(), text].concat(),
+        );
     }
 
     #[test]
     fn what_cannot_be_read_is_refused() {
         assert!(decompress(b"BZh91AY".as_slice()).is_err());
         let frame = compress_to_vec(b"text".as_slice(), CompressionLevel::Fastest);
-        for broken in [&frame[..frame.len() - 2], [frame.as_slice(), b"garbage"].concat().as_slice()] {
+        for broken in
+            [&frame[..frame.len() - 2], [frame.as_slice(), b"garbage"].concat().as_slice()]
+        {
             let mut output = Vec::new();
             assert!(decompress(broken).expect("recognized").read_to_end(&mut output).is_err());
         }

@@ -146,6 +146,9 @@ mod tests {
         let first = Digest::of(b"a");
         let second = Digest::of(b"b");
         assert_eq!(Digest::chain(None, &first), first);
-        assert_eq!(Digest::chain(Some(&first), &second), Digest::of(format!("{first} {second}").as_bytes()));
+        assert_eq!(
+            Digest::chain(Some(&first), &second),
+            Digest::of(format!("{first} {second}").as_bytes())
+        );
     }
 }

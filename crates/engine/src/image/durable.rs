@@ -22,7 +22,13 @@ pub(crate) fn write(scratch: &Path, dest: &Path, bytes: &[u8]) -> io::Result<()>
 /// is there already stays, as both hold the same content.
 pub(crate) fn publish_folder(from: &Path, dest: &Path) -> io::Result<bool> {
     syncfs(File::open(from)?)?;
-    match nix::fcntl::renameat2(AT_FDCWD, from, AT_FDCWD, dest, nix::fcntl::RenameFlags::RENAME_NOREPLACE) {
+    match nix::fcntl::renameat2(
+        AT_FDCWD,
+        from,
+        AT_FDCWD,
+        dest,
+        nix::fcntl::RenameFlags::RENAME_NOREPLACE,
+    ) {
         Ok(()) => {}
         Err(nix::Error::EEXIST | nix::Error::ENOTEMPTY) => {
             fs::remove_dir_all(from)?;
@@ -76,8 +82,13 @@ impl Drop for ScratchFolder {
 
 /// Whether a failure is this machine's (a full disk, no permission) rather than that of the data being stored.
 pub(crate) fn is_machines_fault(error: &io::Error) -> bool {
-    use io::ErrorKind::{FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem | PermissionDenied | FileTooLarge)
+    use io::ErrorKind::{
+        FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+    };
+    matches!(
+        error.kind(),
+        StorageFull | QuotaExceeded | ReadOnlyFilesystem | PermissionDenied | FileTooLarge
+    )
 }
 
 /// Creates an empty scratch folder, removing what a crash left in an older one.

@@ -50,7 +50,9 @@ pub(crate) fn until(text: &str) -> Result<u64> {
     let parsed = timestamp::parse(text)
         .or_else(|| text.parse::<u64>().ok()?.checked_mul(SECOND))
         .or_else(|| timestamp::now_nanos().checked_sub(ago(text)?));
-    parsed.ok_or_else(|| Error::invalid(format!("invalid value for 'until' filter: \"{text}\" is not a time")))
+    parsed.ok_or_else(|| {
+        Error::invalid(format!("invalid value for 'until' filter: \"{text}\" is not a time"))
+    })
 }
 
 fn ago(text: &str) -> Option<u64> {
@@ -89,7 +91,9 @@ pub(crate) fn glob(pattern: &[u8], text: &[u8]) -> bool {
         (Some((b'[', rest)), Some((c, after))) => {
             class(rest, *c).is_some_and(|(hit, rest)| hit && glob(rest, after))
         }
-        (Some((b'\\', rest)), Some((c, after))) => rest.first() == Some(c) && glob(&rest[1..], after),
+        (Some((b'\\', rest)), Some((c, after))) => {
+            rest.first() == Some(c) && glob(&rest[1..], after)
+        }
         (Some((p, rest)), Some((c, after))) => p == c && glob(rest, after),
     }
 }

@@ -8,11 +8,11 @@ use tokio_util::io::SyncIoBridge;
 
 use super::changes;
 use super::config::{ConfigFile, History, Image, RootFs};
+use super::decompress;
 use super::lease::Lease;
 use super::platform::Platform;
 use super::reference::Reference;
 use super::store::ImageStore;
-use super::decompress;
 use crate::error::{Error, Result};
 use crate::timestamp;
 
@@ -43,7 +43,11 @@ impl ImageStore {
     }
 
     /// As [`import`](Self::import), on the calling thread.
-    pub fn import_blocking(&self, tar: impl Read + Send, options: ImportOptions) -> Result<Arc<Image>> {
+    pub fn import_blocking(
+        &self,
+        tar: impl Read + Send,
+        options: ImportOptions,
+    ) -> Result<Arc<Image>> {
         if options.name.as_ref().is_some_and(|name| name.digest().is_some()) {
             return Err(Error::invalid("cannot import digest reference"));
         }
@@ -54,7 +58,8 @@ impl ImageStore {
         let platform = options.platform.unwrap_or_else(Platform::host);
         let created = Some(timestamp::now());
         let comment = options.message.unwrap_or_default();
-        let history = History { created: created.clone(), comment: comment.clone(), ..History::default() };
+        let history =
+            History { created: created.clone(), comment: comment.clone(), ..History::default() };
         let file = ConfigFile {
             architecture: platform.architecture,
             variant: platform.variant.unwrap_or_default(),
@@ -66,7 +71,8 @@ impl ImageStore {
             rootfs: RootFs { kind: "layers".to_owned(), diff_ids: vec![diff_id] },
             history: Some(vec![history]),
         };
-        let json = serde_json::to_vec(&file).map_err(|e| Error::system("encode image config").with_source(e))?;
+        let json = serde_json::to_vec(&file)
+            .map_err(|e| Error::system("encode image config").with_source(e))?;
         let names: Vec<Reference> = options.name.map(Reference::or_latest).into_iter().collect();
         self.add(&json, &names, &lease)
     }

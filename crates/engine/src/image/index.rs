@@ -46,17 +46,23 @@ impl Index {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(io_error(format!("read {}", path.display()))(error)),
         };
-        let index: Self = serde_json::from_slice(&bytes)
-            .map_err(|e| Error::system(format!("image index {}: {e}", path.display())).with_source(e))?;
+        let index: Self = serde_json::from_slice(&bytes).map_err(|e| {
+            Error::system(format!("image index {}: {e}", path.display())).with_source(e)
+        })?;
         if index.version != VERSION {
-            let message = format!("image index {} has version {}, this engine reads {VERSION}", path.display(), index.version);
+            let message = format!(
+                "image index {} has version {}, this engine reads {VERSION}",
+                path.display(),
+                index.version
+            );
             return Err(Error::system(message));
         }
         Ok(index)
     }
 
     pub(crate) fn write(&self, scratch: &Path, path: &Path) -> Result<()> {
-        let bytes = serde_json::to_vec_pretty(self).map_err(|e| Error::system("encode image index").with_source(e))?;
+        let bytes = serde_json::to_vec_pretty(self)
+            .map_err(|e| Error::system("encode image index").with_source(e))?;
         durable::write(scratch, path, &bytes).map_err(io_error("write image index"))
     }
 

@@ -17,11 +17,16 @@ impl ImageStore {
         let state = self.state();
         let image = state.resolve(name)?;
         let names = state.index.names(&image.id);
-        let tagged = state.index.images.get(&image.id).and_then(|record| record.last_tagged.clone());
+        let tagged =
+            state.index.images.get(&image.id).and_then(|record| record.last_tagged.clone());
         Ok(ImageInspect {
             id: Some(image.id.to_string()),
-            repo_tags: Some(names.iter().filter(|n| n.tag().is_some()).map(|n| n.familiar()).collect()),
-            repo_digests: Some(names.iter().filter(|n| n.digest().is_some()).map(|n| n.familiar()).collect()),
+            repo_tags: Some(
+                names.iter().filter(|n| n.tag().is_some()).map(|n| n.familiar()).collect(),
+            ),
+            repo_digests: Some(
+                names.iter().filter(|n| n.digest().is_some()).map(|n| n.familiar()).collect(),
+            ),
             comment: Some(image.file.comment.clone()),
             created: image.file.created.clone(),
             author: Some(image.file.author.clone()),
@@ -50,7 +55,8 @@ impl ImageStore {
             .iter()
             .map(|step| {
                 let size = if step.empty_layer { 0 } else { sizes.next().copied().unwrap_or(0) };
-                let created = step.created.as_deref().and_then(timestamp::parse).unwrap_or(0) / 1_000_000_000;
+                let created =
+                    step.created.as_deref().and_then(timestamp::parse).unwrap_or(0) / 1_000_000_000;
                 ImageHistoryResponseItem {
                     id: "<missing>".to_owned(),
                     created: i64::try_from(created).unwrap_or(0),
@@ -65,14 +71,20 @@ impl ImageStore {
         if let Some(newest) = steps.first_mut() {
             newest.id = image.id.to_string();
             let names = state.index.names(&image.id);
-            newest.tags = names.iter().filter(|name| name.tag().is_some()).map(|name| name.familiar()).collect();
+            newest.tags = names
+                .iter()
+                .filter(|name| name.tag().is_some())
+                .map(|name| name.familiar())
+                .collect();
         }
         Ok(steps)
     }
 
     fn graph_driver(&self, image: &Image) -> DriverData {
         let mut folders = image.chain_ids().into_iter().rev();
-        let mut path = || folders.next().map(|layer| self.layer_folder(&layer).join("diff").display().to_string());
+        let mut path = || {
+            folders.next().map(|layer| self.layer_folder(&layer).join("diff").display().to_string())
+        };
         let mut data = HashMap::new();
         if let Some(upper) = path() {
             data.insert("UpperDir".to_owned(), upper);
@@ -92,5 +104,8 @@ fn layer_sizes(image: &Image, state: &State) -> Vec<u64> {
 
 fn root_fs(image: &Image) -> ImageInspectRootFs {
     let layers: Vec<String> = image.file.rootfs.diff_ids.iter().map(ToString::to_string).collect();
-    ImageInspectRootFs { typ: "layers".to_owned(), layers: Some(layers).filter(|layers| !layers.is_empty()) }
+    ImageInspectRootFs {
+        typ: "layers".to_owned(),
+        layers: Some(layers).filter(|layers| !layers.is_empty()),
+    }
 }

@@ -105,18 +105,33 @@ impl<'a> Selection<'a> {
     }
 
     fn names(&self, name: &Reference) -> bool {
-        let forms =
-            [name.familiar(), name.familiar_name(), name.clone().or_latest().to_string(), name.name_only().to_string()];
+        let forms = [
+            name.familiar(),
+            name.familiar_name(),
+            name.clone().or_latest().to_string(),
+            name.name_only().to_string(),
+        ];
         self.references.is_empty()
-            || self.references.iter().any(|pattern| forms.iter().any(|form| glob(pattern.as_bytes(), form.as_bytes())))
+            || self
+                .references
+                .iter()
+                .any(|pattern| forms.iter().any(|form| glob(pattern.as_bytes(), form.as_bytes())))
     }
 }
 
 fn summary(image: &Image, names: &[&Reference], state: &State) -> ImageSummary {
     ImageSummary {
         id: image.id.to_string(),
-        repo_tags: names.iter().filter(|name| name.tag().is_some()).map(|name| name.familiar()).collect(),
-        repo_digests: names.iter().filter(|name| name.digest().is_some()).map(|name| name.familiar()).collect(),
+        repo_tags: names
+            .iter()
+            .filter(|name| name.tag().is_some())
+            .map(|name| name.familiar())
+            .collect(),
+        repo_digests: names
+            .iter()
+            .filter(|name| name.digest().is_some())
+            .map(|name| name.familiar())
+            .collect(),
         created: i64::try_from(created(image) / 1_000_000_000).unwrap_or(0),
         size: i64::try_from(state.size_bytes(image)).unwrap_or(i64::MAX),
         shared_size: -1,

@@ -28,8 +28,8 @@ mod usage;
 
 pub use config::Image;
 pub use digest::Digest;
-pub use import::ImportOptions;
 pub use filter::Filters;
+pub use import::ImportOptions;
 pub use list::ListOptions;
 pub use platform::Platform;
 pub use progress::{Message, Progress};

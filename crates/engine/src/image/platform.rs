@@ -28,25 +28,34 @@ impl Platform {
             "loongarch64" => "loong64",
             other => other,
         };
-        Self { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: None }.normalized()
+        Self { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: None }
+            .normalized()
     }
 
     /// Parses `os[/arch[/variant]]` or a bare architecture; what is left out is this machine's.
     pub fn parse(text: &str) -> Result<Self> {
         let host = Self::host();
         let parts: Vec<&str> = text.split('/').collect();
-        let valid = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        let valid = |part: &&str| {
+            !part.is_empty()
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        };
         if !parts.iter().all(valid) || parts.len() > 3 {
-            return Err(Error::invalid(format!("\"{text}\" is an invalid OS/architecture specifier: invalid argument")));
+            return Err(Error::invalid(format!(
+                "\"{text}\" is an invalid OS/architecture specifier: invalid argument"
+            )));
         }
         let (os, architecture, variant) = match parts.as_slice() {
             ["linux"] => ("linux", host.architecture.as_str(), None),
             [architecture] => ("linux", *architecture, None),
             [os, architecture] => (*os, *architecture, None),
-            [os, architecture, rest @ ..] => (*os, *architecture, rest.first().map(|v| (*v).to_owned())),
+            [os, architecture, rest @ ..] => {
+                (*os, *architecture, rest.first().map(|v| (*v).to_owned()))
+            }
             [] => return Err(Error::invalid("empty platform")),
         };
-        Ok(Self { os: os.to_lowercase(), architecture: architecture.to_lowercase(), variant }.normalized())
+        Ok(Self { os: os.to_lowercase(), architecture: architecture.to_lowercase(), variant }
+            .normalized())
     }
 
     /// With aliases replaced (`x86_64`, `aarch64`) and default variants left out.
@@ -63,7 +72,9 @@ impl Platform {
         match (architecture.as_str(), self.variant.as_deref()) {
             ("arm64", Some("8" | "v8")) | ("amd64", Some("v1")) => self.variant = None,
             ("arm", None) => self.variant = Some("v7".to_owned()),
-            ("arm", Some(variant)) if !variant.starts_with('v') => self.variant = Some(format!("v{variant}")),
+            ("arm", Some(variant)) if !variant.starts_with('v') => {
+                self.variant = Some(format!("v{variant}"))
+            }
             _ => {}
         }
         self
@@ -78,7 +89,11 @@ impl Platform {
         if self.variant == other.variant {
             return Some(u32::MAX);
         }
-        match (self.architecture.as_str(), level(self.variant.as_deref()), level(other.variant.as_deref())) {
+        match (
+            self.architecture.as_str(),
+            level(self.variant.as_deref()),
+            level(other.variant.as_deref()),
+        ) {
             ("arm" | "amd64", Some(wanted), Some(offered)) if offered <= wanted => Some(offered),
             ("arm64", _, None) => Some(0),
             _ => None,

@@ -65,7 +65,11 @@ impl Message {
     /// The last line of work that failed.
     pub fn error(message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { error: Some(message.clone()), error_detail: Some(ErrorDetail { message }), ..Self::default() }
+        Self {
+            error: Some(message.clone()),
+            error_detail: Some(ErrorDetail { message }),
+            ..Self::default()
+        }
     }
 }
 

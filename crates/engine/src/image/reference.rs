@@ -188,7 +188,9 @@ fn parse_parts(domain: &str, remainder: &str) -> Result<Reference> {
         return Err(Error::invalid("invalid reference format"));
     }
     if path.len() > PATH_LEN_MAX {
-        return Err(Error::invalid(format!("repository name must not be more than {PATH_LEN_MAX} characters")));
+        return Err(Error::invalid(format!(
+            "repository name must not be more than {PATH_LEN_MAX} characters"
+        )));
     }
     Ok(Reference {
         domain: domain.to_owned(),
@@ -214,7 +216,9 @@ fn is_domain(text: &str) -> bool {
         },
     };
     let port_fits = port.is_empty()
-        || port.strip_prefix(':').is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()));
+        || port
+            .strip_prefix(':')
+            .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()));
     port_fits && host.split('.').all(is_domain_component)
 }
 
@@ -236,10 +240,9 @@ fn is_path_component(text: &str) -> bool {
     if !bytes.first().is_some_and(|b| is_word(*b)) || !bytes.last().is_some_and(|b| is_word(*b)) {
         return false;
     }
-    bytes
-        .split(|b| is_word(*b))
-        .filter(|separator| !separator.is_empty())
-        .all(|separator| matches!(separator, b"." | b"_" | b"__") || separator.iter().all(|b| *b == b'-'))
+    bytes.split(|b| is_word(*b)).filter(|separator| !separator.is_empty()).all(|separator| {
+        matches!(separator, b"." | b"_" | b"__") || separator.iter().all(|b| *b == b'-')
+    })
 }
 
 fn is_tag(text: &str) -> bool {
@@ -252,7 +255,8 @@ fn is_tag(text: &str) -> bool {
 fn looks_like_digest(text: &str) -> bool {
     let Some((algorithm, hex)) = text.split_once(':') else { return false };
     let is_part = |part: &str| {
-        part.bytes().next().is_some_and(|b| b.is_ascii_alphabetic()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
+        part.bytes().next().is_some_and(|b| b.is_ascii_alphabetic())
+            && part.bytes().all(|b| b.is_ascii_alphanumeric())
     };
     algorithm.split(['-', '_', '+', '.']).all(is_part)
         && hex.len() >= 32
@@ -264,7 +268,9 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expect: std::result::Result<(&str, &str), &str>) {
-        let got = Reference::parse(text).map(|r| (r.to_string(), r.familiar())).map_err(|e| e.to_string());
+        let got = Reference::parse(text)
+            .map(|r| (r.to_string(), r.familiar()))
+            .map_err(|e| e.to_string());
         let expect = expect.map(|(c, f)| (c.to_owned(), f.to_owned())).map_err(str::to_owned);
         assert_eq!(got, expect, "{text:?}");
     }
@@ -286,8 +292,16 @@ mod tests {
             ("[::1]:5000/app", "[::1]:5000/app", "[::1]:5000/app"),
             ("FOO/app", "FOO/app", "FOO/app"),
             ("a__b/c--d.e_f", "docker.io/a__b/c--d.e_f", "a__b/c--d.e_f"),
-            (&format!("alpine@sha256:{hex}"), &format!("docker.io/library/alpine@sha256:{hex}"), &format!("alpine@sha256:{hex}")),
-            (&format!("a:b@sha256:{hex}"), &format!("docker.io/library/a:b@sha256:{hex}"), &format!("a:b@sha256:{hex}")),
+            (
+                &format!("alpine@sha256:{hex}"),
+                &format!("docker.io/library/alpine@sha256:{hex}"),
+                &format!("alpine@sha256:{hex}"),
+            ),
+            (
+                &format!("a:b@sha256:{hex}"),
+                &format!("docker.io/library/a:b@sha256:{hex}"),
+                &format!("a:b@sha256:{hex}"),
+            ),
         ] {
             check(text, Ok((canonical, familiar)));
         }
@@ -297,17 +311,47 @@ mod tests {
     fn malformed_names_are_refused_in_dockers_words() {
         let format = "invalid reference format";
         let hex = "a".repeat(64);
-        for text in ["", ":tag", "alpine:", "alpine:-x", "a//b", "/alpine", "alpine/", "-alpine", "a___b", "a..b", "a@b",
-            "alpine@sha256:ab", "alpine:a b", "foo bar", "a.b:port/x", "-x.com/a", "alpine:b:c"]
-        {
+        for text in [
+            "",
+            ":tag",
+            "alpine:",
+            "alpine:-x",
+            "a//b",
+            "/alpine",
+            "alpine/",
+            "-alpine",
+            "a___b",
+            "a..b",
+            "a@b",
+            "alpine@sha256:ab",
+            "alpine:a b",
+            "foo bar",
+            "a.b:port/x",
+            "-x.com/a",
+            "alpine:b:c",
+        ] {
             check(text, Err(format));
         }
-        check("Alpine", Err("invalid reference format: repository name (library/Alpine) must be lowercase"));
-        check("localhost:5000/App:v1", Err("invalid reference format: repository name (App) must be lowercase"));
-        check(&hex, Err(&format!("invalid repository name ({hex}), cannot specify 64-byte hexadecimal strings")));
+        check(
+            "Alpine",
+            Err("invalid reference format: repository name (library/Alpine) must be lowercase"),
+        );
+        check(
+            "localhost:5000/App:v1",
+            Err("invalid reference format: repository name (App) must be lowercase"),
+        );
+        check(
+            &hex,
+            Err(&format!(
+                "invalid repository name ({hex}), cannot specify 64-byte hexadecimal strings"
+            )),
+        );
         check(&format!("a@sha256:{}", "a".repeat(40)), Err("invalid checksum digest length"));
         check(&format!("a@sha512:{}", "a".repeat(128)), Err("unsupported digest algorithm"));
-        check(&format!("a/{}", "b".repeat(300)), Err("repository name must not be more than 255 characters"));
+        check(
+            &format!("a/{}", "b".repeat(300)),
+            Err("repository name must not be more than 255 characters"),
+        );
         check(&format!("a:{}", "b".repeat(129)), Err(format));
     }
 

@@ -41,7 +41,12 @@ type Records = Vec<ImageDeleteResponseItem>;
 
 impl ImageStore {
     /// Removes a name, and the image with its last one.
-    pub fn remove(&self, name: &str, options: RemoveOptions, users: ImageUsers<'_>) -> Result<Records> {
+    pub fn remove(
+        &self,
+        name: &str,
+        options: RemoveOptions,
+        users: ImageUsers<'_>,
+    ) -> Result<Records> {
         let mut state = self.state();
         let image = state.resolve(name)?;
         let users = users(&image.id);
@@ -74,7 +79,10 @@ impl ImageStore {
         let mut reclaimed = 0;
         for image in state.images.values().cloned().collect::<Vec<_>>() {
             let dangling = state.index.names(&image.id).iter().all(|name| name.tag().is_none());
-            if (dangling || !only_dangling) && selection.admits(&image) && users(&image.id).is_empty() {
+            if (dangling || !only_dangling)
+                && selection.admits(&image)
+                && users(&image.id).is_empty()
+            {
                 reclaimed += self.delete(&image, &mut state, &mut records)?;
             }
         }
@@ -112,7 +120,9 @@ impl ImageStore {
         };
         let same_repository = |other: &Reference| other.name_only() == name.name_only();
         let mut left = remaining(&gone);
-        if name.digest().is_none() && !left.iter().any(|other| other.tag().is_some() && same_repository(other)) {
+        if name.digest().is_none()
+            && !left.iter().any(|other| other.tag().is_some() && same_repository(other))
+        {
             gone.extend(left.iter().filter(|other| same_repository(other)).cloned());
             left = remaining(&gone);
         }
@@ -143,21 +153,30 @@ struct Conflicts {
     soft: bool,
 }
 
-fn refuse_conflict(image: &Image, names: &[Reference], users: &[ImageUser], count: Conflicts) -> Result<()> {
+fn refuse_conflict(
+    image: &Image,
+    names: &[Reference],
+    users: &[ImageUser],
+    count: Conflicts,
+) -> Result<()> {
     let refuse = |force: &str, why: String| {
         let message = format!("conflict: unable to delete {} ({force}) - {why}", image.id.short());
         Err(Error::conflict(message))
     };
     if let Some(user) = users.iter().find(|user| user.running) {
-        return refuse("cannot be forced", format!("image is being used by running container {}", short(&user.container)));
+        return refuse(
+            "cannot be forced",
+            format!("image is being used by running container {}", short(&user.container)),
+        );
     }
     if count.soft && count.names && !names.is_empty() {
         return refuse("must be forced", "image is referenced in multiple repositories".to_owned());
     }
     match users.first() {
-        Some(user) if count.soft => {
-            refuse("must be forced", format!("image is being used by stopped container {}", short(&user.container)))
-        }
+        Some(user) if count.soft => refuse(
+            "must be forced",
+            format!("image is being used by stopped container {}", short(&user.container)),
+        ),
         _ => Ok(()),
     }
 }

@@ -57,12 +57,18 @@ impl ImageStore {
     pub fn open(root: &Path) -> Result<Self> {
         let root = root.to_owned();
         for folder in ["blobs/sha256", "layers"] {
-            fs::create_dir_all(root.join(folder)).map_err(io(format!("create {}", root.display())))?;
+            fs::create_dir_all(root.join(folder))
+                .map_err(io(format!("create {}", root.display())))?;
         }
-        durable::fresh_scratch(&root.join("tmp")).map_err(io(format!("create {}", root.display())))?;
+        durable::fresh_scratch(&root.join("tmp"))
+            .map_err(io(format!("create {}", root.display())))?;
         let index = Index::read(&root.join("index.json"))?;
-        let state =
-            State { index, images: BTreeMap::new(), layers: BTreeMap::new(), leases: HashMap::new() };
+        let state = State {
+            index,
+            images: BTreeMap::new(),
+            layers: BTreeMap::new(),
+            leases: HashMap::new(),
+        };
         let store = Self { inner: Arc::new(Inner { root, state: Mutex::new(state) }) };
         store.scan()?;
         Ok(store)
@@ -81,7 +87,12 @@ impl ImageStore {
     /// The image's layers as folders for overlayfs' `lowerdir`, top first.
     pub fn lower_dirs(&self, name: &str) -> Result<Vec<PathBuf>> {
         let image = self.resolve(name)?;
-        Ok(image.chain_ids().iter().rev().map(|layer| self.layer_folder(layer).join("diff")).collect())
+        Ok(image
+            .chain_ids()
+            .iter()
+            .rev()
+            .map(|layer| self.layer_folder(layer).join("diff"))
+            .collect())
     }
 
     /// All names of an image, tags and digests.
@@ -122,13 +133,24 @@ impl ImageStore {
     }
 
     /// Adds an image whose layers are here under `lease`, with its names.
-    pub(crate) fn add(&self, config: &[u8], names: &[Reference], _lease: &Lease) -> Result<Arc<Image>> {
+    pub(crate) fn add(
+        &self,
+        config: &[u8],
+        names: &[Reference],
+        _lease: &Lease,
+    ) -> Result<Arc<Image>> {
         let image = Arc::new(Image::parse(config)?);
         let mut state = self.state();
-        if let Some(missing) = image.chain_ids().iter().find(|layer| !state.layers.contains_key(layer)) {
-            return Err(Error::system(format!("layer {missing} of image {} is not in the store", image.id)));
+        if let Some(missing) =
+            image.chain_ids().iter().find(|layer| !state.layers.contains_key(layer))
+        {
+            return Err(Error::system(format!(
+                "layer {missing} of image {} is not in the store",
+                image.id
+            )));
         }
-        durable::write(&self.scratch(), &self.blob(&image.id), config).map_err(io("write image config"))?;
+        durable::write(&self.scratch(), &self.blob(&image.id), config)
+            .map_err(io("write image config"))?;
         self.update(&mut state, |index| {
             let record = index.images.entry(image.id.clone()).or_default();
             if !names.is_empty() {
@@ -157,15 +179,23 @@ impl ImageStore {
         let unpacked = layer::unpack(&mut reader, &diff).map_err(layer_error)?;
         let (diff_id, _) = reader.finish().map_err(layer_error)?;
         if let Some(expected) = expected.filter(|expected| **expected != diff_id) {
-            return Err(Error::invalid(format!("invalid layer digest: expected \"{expected}\", got \"{diff_id}\"")));
+            return Err(Error::invalid(format!(
+                "invalid layer digest: expected \"{expected}\", got \"{diff_id}\""
+            )));
         }
         let chain = Digest::chain(parent, &diff_id);
         lease.hold(&chain);
-        let record =
-            LayerRecord { version: LAYER_VERSION, diff_id, parent: parent.cloned(), size_bytes: unpacked.size_bytes };
-        let json = serde_json::to_vec(&record).map_err(|e| Error::system("encode layer record").with_source(e))?;
+        let record = LayerRecord {
+            version: LAYER_VERSION,
+            diff_id,
+            parent: parent.cloned(),
+            size_bytes: unpacked.size_bytes,
+        };
+        let json = serde_json::to_vec(&record)
+            .map_err(|e| Error::system("encode layer record").with_source(e))?;
         fs::write(scratch.path().join("layer.json"), json).map_err(io("write layer record"))?;
-        durable::publish_folder(scratch.path(), &self.layer_folder(&chain)).map_err(io("store layer"))?;
+        durable::publish_folder(scratch.path(), &self.layer_folder(&chain))
+            .map_err(io("store layer"))?;
         self.state().layers.insert(chain.clone(), record);
         Ok(chain)
     }
@@ -219,7 +249,8 @@ impl ImageStore {
         while let Some(layer) = top_of(&unused) {
             let record = unused.remove(&layer);
             state.layers.remove(&layer);
-            if let Err(error) = durable::remove_folder(&self.scratch(), &self.layer_folder(&layer)) {
+            if let Err(error) = durable::remove_folder(&self.scratch(), &self.layer_folder(&layer))
+            {
                 tracing::warn!(%layer, %error, "layer not removed");
             }
             removed.push((layer, record.map_or(0, |record| record.size_bytes)));
@@ -235,7 +266,8 @@ impl ImageStore {
                 Ok(record) => drop(state.layers.insert(chain, record)),
                 Err(error) => {
                     tracing::warn!(layer = %chain, %error, "unreadable layer is removed");
-                    durable::remove_folder(&self.scratch(), &self.layer_folder(&chain)).map_err(io("remove layer"))?;
+                    durable::remove_folder(&self.scratch(), &self.layer_folder(&chain))
+                        .map_err(io("remove layer"))?;
                 }
             }
         }
@@ -253,7 +285,9 @@ impl ImageStore {
             self.update(&mut state, |index| lost.iter().for_each(|id| index.forget(id)))?;
         }
         self.collect(&mut state);
-        for blob in self.stored("blobs/sha256")?.iter().filter(|blob| !state.images.contains_key(blob)) {
+        for blob in
+            self.stored("blobs/sha256")?.iter().filter(|blob| !state.images.contains_key(blob))
+        {
             fs::remove_file(self.blob(blob)).map_err(io("remove unused blob"))?;
         }
         Ok(())
@@ -285,9 +319,11 @@ impl State {
         let reference = AnyReference::parse(name)?;
         let found = match &reference {
             AnyReference::Id(id) => self.images.get(id),
-            AnyReference::Named(named) => {
-                self.index.get(named).and_then(|id| self.images.get(id)).or_else(|| self.by_prefix(name))
-            }
+            AnyReference::Named(named) => self
+                .index
+                .get(named)
+                .and_then(|id| self.images.get(id))
+                .or_else(|| self.by_prefix(name)),
         };
         found.cloned().ok_or_else(|| match reference {
             AnyReference::Id(id) => no_such_image(id.as_str()),
@@ -308,7 +344,12 @@ impl State {
 
     /// The total size of an image's layers.
     pub(crate) fn size_bytes(&self, image: &Image) -> u64 {
-        image.chain_ids().iter().filter_map(|layer| self.layers.get(layer)).map(|layer| layer.size_bytes).sum()
+        image
+            .chain_ids()
+            .iter()
+            .filter_map(|layer| self.layers.get(layer))
+            .map(|layer| layer.size_bytes)
+            .sum()
     }
 }
 
@@ -318,8 +359,11 @@ fn no_such_image(name: &str) -> Error {
 
 fn layer_error(error: std::io::Error) -> Error {
     let message = format!("failed to register layer: {error}");
-    let worded =
-        if durable::is_machines_fault(&error) { Error::system(message) } else { Error::invalid(message) };
+    let worded = if durable::is_machines_fault(&error) {
+        Error::system(message)
+    } else {
+        Error::invalid(message)
+    };
     worded.with_source(error)
 }
 
@@ -331,8 +375,8 @@ fn top_of(layers: &BTreeMap<Digest, LayerRecord>) -> Option<Digest> {
 
 fn read_layer(folder: &Path) -> Result<LayerRecord> {
     let bytes = fs::read(folder.join("layer.json")).map_err(io("read layer record"))?;
-    let record: LayerRecord =
-        serde_json::from_slice(&bytes).map_err(|e| Error::system(format!("layer record: {e}")).with_source(e))?;
+    let record: LayerRecord = serde_json::from_slice(&bytes)
+        .map_err(|e| Error::system(format!("layer record: {e}")).with_source(e))?;
     if record.version != LAYER_VERSION {
         return Err(Error::system(format!("layer record has version {}", record.version)));
     }

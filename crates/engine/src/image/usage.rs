@@ -29,10 +29,17 @@ impl ImageStore {
             image.chain_ids().into_iter().for_each(|layer| *sharers.entry(layer).or_default() += 1);
         }
         for summary in &mut images {
-            let Some(image) = Digest::parse(&summary.id).ok().and_then(|id| state.images.get(&id)) else { continue };
+            let Some(image) = Digest::parse(&summary.id).ok().and_then(|id| state.images.get(&id))
+            else {
+                continue;
+            };
             let chain = image.chain_ids();
-            let shared = chain.iter().filter(|layer| sharers.get(layer).is_some_and(|count| *count > 1));
-            let shared: u64 = shared.filter_map(|layer| state.layers.get(layer)).map(|layer| layer.size_bytes).sum();
+            let shared =
+                chain.iter().filter(|layer| sharers.get(layer).is_some_and(|count| *count > 1));
+            let shared: u64 = shared
+                .filter_map(|layer| state.layers.get(layer))
+                .map(|layer| layer.size_bytes)
+                .sum();
             summary.shared_size = i64::try_from(shared).unwrap_or(i64::MAX);
             summary.containers = i64::try_from(users(&image.id).len()).unwrap_or(i64::MAX);
         }
@@ -47,7 +54,11 @@ impl ImageUsage {
         let number = |value: usize| Some(i64::try_from(value).unwrap_or(i64::MAX));
         let in_use = self.images.iter().filter(|image| image.containers > 0);
         let unused = self.images.iter().filter(|image| image.containers == 0);
-        let items = self.images.iter().map(serde_json::to_value).collect::<std::result::Result<Vec<_>, _>>();
+        let items = self
+            .images
+            .iter()
+            .map(serde_json::to_value)
+            .collect::<std::result::Result<Vec<_>, _>>();
         Ok(ImagesDiskUsage {
             active_count: number(in_use.count()),
             total_count: number(self.images.len()),

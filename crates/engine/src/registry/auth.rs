@@ -4,8 +4,8 @@
 
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
-use base64::engine::general_purpose::{STANDARD, GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use oci_client::secrets::RegistryAuth;
 use serde::Deserialize;
 
@@ -33,20 +33,28 @@ pub fn parse_auth(header: &str) -> Result<RegistryAuth> {
     if header.is_empty() {
         return Ok(RegistryAuth::Anonymous);
     }
-    let json = LENIENT.decode(header).or_else(|_| STANDARD.decode(header)).map_err(|_| malformed())?;
+    let json =
+        LENIENT.decode(header).or_else(|_| STANDARD.decode(header)).map_err(|_| malformed())?;
     let config: AuthConfig = serde_json::from_slice(&json).map_err(|_| malformed())?;
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     if let Some(token) = given(config.registrytoken) {
         return Ok(RegistryAuth::Bearer(token));
     }
     if given(config.identitytoken).is_some() {
-        return Err(Error::new(crate::ErrorClass::NotImplemented, "registry login with identity tokens is not supported"));
+        return Err(Error::new(
+            crate::ErrorClass::NotImplemented,
+            "registry login with identity tokens is not supported",
+        ));
     }
     if let Some(username) = given(config.username) {
         return Ok(RegistryAuth::Basic(username, config.password.unwrap_or_default()));
     }
     let Some(pair) = given(config.auth) else { return Ok(RegistryAuth::Anonymous) };
-    let pair = STANDARD.decode(pair).ok().and_then(|pair| String::from_utf8(pair).ok()).ok_or_else(malformed)?;
+    let pair = STANDARD
+        .decode(pair)
+        .ok()
+        .and_then(|pair| String::from_utf8(pair).ok())
+        .ok_or_else(malformed)?;
     let (username, password) = pair.split_once(':').ok_or_else(malformed)?;
     Ok(RegistryAuth::Basic(username.to_owned(), password.trim_end_matches('\0').to_owned()))
 }
@@ -70,7 +78,10 @@ mod tests {
             assert_eq!(parse_auth(&header).expect("valid"), expect, "{header}");
         }
         for header in ["%%%", "bm8gSlNPTg==", &encode(r#"{"auth":"!"}"#)] {
-            assert_eq!(parse_auth(header).expect_err("bad").to_string(), "invalid X-Registry-Auth header");
+            assert_eq!(
+                parse_auth(header).expect_err("bad").to_string(),
+                "invalid X-Registry-Auth header"
+            );
         }
     }
 }

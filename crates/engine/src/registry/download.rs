@@ -40,7 +40,10 @@ impl Download {
             if turns.available_permits() == 0 {
                 progress.send(Message::of(&id, "Waiting").with_progress(None, None)).await;
             }
-            let _turn = turns.acquire().await.map_err(|e| Error::system("download stopped").with_source(e))?;
+            let _turn = turns
+                .acquire()
+                .await
+                .map_err(|e| Error::system("download stopped").with_source(e))?;
             let mut attempt = 1;
             loop {
                 match fetch(&session, &layer, &target, &progress).await {
@@ -63,7 +66,9 @@ impl Download {
 
     /// Waits for the file.
     pub(super) async fn finish(mut self) -> Result<PathBuf> {
-        (&mut self.task).await.map_err(|e| Error::system("download was interrupted").with_source(e))?
+        (&mut self.task)
+            .await
+            .map_err(|e| Error::system("download was interrupted").with_source(e))?
     }
 }
 
@@ -86,14 +91,17 @@ async fn fetch(
     target: &PathBuf,
     progress: &Progress,
 ) -> std::result::Result<(), Broken> {
-    let mut stream = session.blob(&layer.digest).await.map_err(|failure| match failure.unreachable {
-        true => Broken::Line(failure.error),
-        false => Broken::ForGood(failure.error),
-    })?;
+    let mut stream =
+        session.blob(&layer.digest).await.map_err(|failure| match failure.unreachable {
+            true => Broken::Line(failure.error),
+            false => Broken::ForGood(failure.error),
+        })?;
     let local = |error| Broken::ForGood(io("store layer")(error));
     let mut file = tokio::fs::File::create(target).await.map_err(local)?;
     let (mut received, mut shown) = (0u64, Instant::now());
-    while let Some(chunk) = stream.try_next().await.map_err(|e| Broken::Line(io("download layer")(e)))? {
+    while let Some(chunk) =
+        stream.try_next().await.map_err(|e| Broken::Line(io("download layer")(e)))?
+    {
         received += chunk.len() as u64;
         if layer.size > 0 && received > layer.size {
             let message = format!("layer {} is longer than its manifest says", layer.digest);
@@ -102,7 +110,10 @@ async fn fetch(
         file.write_all(&chunk).await.map_err(local)?;
         if shown.elapsed() >= BAR_INTERVAL {
             shown = Instant::now();
-            progress.hint(Message::of(layer.digest.short(), "Downloading").with_progress(Some(received), Some(layer.size)));
+            progress.hint(
+                Message::of(layer.digest.short(), "Downloading")
+                    .with_progress(Some(received), Some(layer.size)),
+            );
         }
     }
     file.flush().await.map_err(local)

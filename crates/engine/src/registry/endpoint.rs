@@ -55,7 +55,12 @@ impl RegistryConfig {
         }
         let host = if is_hub { HUB } else { reference.domain() }.to_owned();
         let insecure = !is_hub && self.is_insecure(&host);
-        endpoints.push(Endpoint { host: host.clone(), tls: true, verify: !insecure, mirror: false });
+        endpoints.push(Endpoint {
+            host: host.clone(),
+            tls: true,
+            verify: !insecure,
+            mirror: false,
+        });
         if insecure {
             endpoints.push(Endpoint { host, tls: false, verify: false, mirror: false });
         }
@@ -70,14 +75,22 @@ impl RegistryConfig {
         let addresses = match name.parse::<IpAddr>() {
             Ok(address) => vec![address],
             // Only a name that could be meant is looked up: asking the name service may take seconds.
-            Err(_) if name == "localhost" || self.insecure.iter().any(|listed| listed.contains('/')) => {
-                (name, 0).to_socket_addrs().map(|found| found.map(|a| a.ip()).collect()).unwrap_or_default()
+            Err(_)
+                if name == "localhost"
+                    || self.insecure.iter().any(|listed| listed.contains('/')) =>
+            {
+                (name, 0)
+                    .to_socket_addrs()
+                    .map(|found| found.map(|a| a.ip()).collect())
+                    .unwrap_or_default()
             }
             Err(_) => Vec::new(),
         };
         let networks = self.insecure.iter().filter_map(|listed| network(listed));
         let networks: Vec<_> = networks.collect();
-        addresses.iter().any(|ip| ip.is_loopback() || networks.iter().any(|(base, bits)| contains(*base, *bits, *ip)))
+        addresses.iter().any(|ip| {
+            ip.is_loopback() || networks.iter().any(|(base, bits)| contains(*base, *bits, *ip))
+        })
     }
 }
 
@@ -117,7 +130,9 @@ mod tests {
             mirrors: vec!["http://mirror.example:5000/".into()],
         };
         let endpoints = config.endpoints(&Reference::parse(image).expect("valid"));
-        let text = |e: &Endpoint| format!("{}://{}{}", e.scheme(), e.host, if e.verify { "" } else { " insecure" });
+        let text = |e: &Endpoint| {
+            format!("{}://{}{}", e.scheme(), e.host, if e.verify { "" } else { " insecure" })
+        };
         assert_eq!(endpoints.iter().map(text).collect::<Vec<_>>(), expect, "{image}");
     }
 
@@ -125,10 +140,19 @@ mod tests {
     fn each_registry_is_asked_where_it_may_be() {
         check("alpine", &["http://mirror.example:5000", "https://registry-1.docker.io"]);
         check("192.0.2.1/app", &["https://192.0.2.1"]);
-        check("10.1.2.3:5000/app", &["https://10.1.2.3:5000 insecure", "http://10.1.2.3:5000 insecure"]);
+        check(
+            "10.1.2.3:5000/app",
+            &["https://10.1.2.3:5000 insecure", "http://10.1.2.3:5000 insecure"],
+        );
         check("10.2.2.3:5000/app", &["https://10.2.2.3:5000"]);
-        check("[fd00::1]:5000/app", &["https://[fd00::1]:5000 insecure", "http://[fd00::1]:5000 insecure"]);
-        check("plain.example:5000/a", &["https://plain.example:5000 insecure", "http://plain.example:5000 insecure"]);
+        check(
+            "[fd00::1]:5000/app",
+            &["https://[fd00::1]:5000 insecure", "http://[fd00::1]:5000 insecure"],
+        );
+        check(
+            "plain.example:5000/a",
+            &["https://plain.example:5000 insecure", "http://plain.example:5000 insecure"],
+        );
         check("127.1.2.3/app", &["https://127.1.2.3 insecure", "http://127.1.2.3 insecure"]);
     }
 }

@@ -34,15 +34,34 @@ pub(super) enum Login {
 
 impl Failure {
     /// Words the client library's error.
-    pub(super) fn new(cause: OciDistributionError, reference: &Reference, endpoint: &Endpoint, login: Login) -> Self {
+    pub(super) fn new(
+        cause: OciDistributionError,
+        reference: &Reference,
+        endpoint: &Endpoint,
+        login: Login,
+    ) -> Self {
         if let OciDistributionError::RequestError(request) = &cause {
             let status = request.status().is_some();
             let timed_out = request.is_timeout();
-            let unreachable = !status && (request.is_connect() || timed_out || request.is_request());
-            let message = format!("Get \"{}://{}/v2/\": {}", endpoint.scheme(), endpoint.host, transport(request, &endpoint.host));
-            return Self { error: Error::system(message).with_source(cause), unreachable, timed_out };
+            let unreachable =
+                !status && (request.is_connect() || timed_out || request.is_request());
+            let message = format!(
+                "Get \"{}://{}/v2/\": {}",
+                endpoint.scheme(),
+                endpoint.host,
+                transport(request, &endpoint.host)
+            );
+            return Self {
+                error: Error::system(message).with_source(cause),
+                unreachable,
+                timed_out,
+            };
         }
-        Self { error: word(&cause, reference, endpoint, login).with_source(cause), unreachable: false, timed_out: false }
+        Self {
+            error: word(&cause, reference, endpoint, login).with_source(cause),
+            unreachable: false,
+            timed_out: false,
+        }
     }
 
     /// A failure of what came back.
@@ -51,32 +70,44 @@ impl Failure {
     }
 }
 
-fn word(cause: &OciDistributionError, reference: &Reference, endpoint: &Endpoint, login: Login) -> Error {
+fn word(
+    cause: &OciDistributionError,
+    reference: &Reference,
+    endpoint: &Endpoint,
+    login: Login,
+) -> Error {
     match cause {
         OciDistributionError::RegistryError { envelope, .. } => registry(envelope, reference),
         OciDistributionError::UnauthorizedError { .. } if login == Login::Token => {
             denied(reference, "denied: requested access to the resource is denied")
         }
-        OciDistributionError::UnauthorizedError { url } if login == Login::None => {
-            Error::new(ErrorClass::Unauthorized, format!("Get \"{url}\": no basic auth credentials"))
-        }
+        OciDistributionError::UnauthorizedError { url } if login == Login::None => Error::new(
+            ErrorClass::Unauthorized,
+            format!("Get \"{url}\": no basic auth credentials"),
+        ),
         OciDistributionError::UnauthorizedError { .. } => {
             Error::new(ErrorClass::Unauthorized, "unauthorized: authentication required")
         }
         OciDistributionError::AuthenticationFailure(reason) => {
             let url = format!("{}://{}/v2/", endpoint.scheme(), endpoint.host);
-            Error::new(ErrorClass::Unauthorized, format!("Get \"{url}\": unauthorized: {}", details(reason)))
+            Error::new(
+                ErrorClass::Unauthorized,
+                format!("Get \"{url}\": unauthorized: {}", details(reason)),
+            )
         }
         OciDistributionError::ServerError { code: 404, .. } => {
             let name = reference.familiar();
-            Error::not_found(format!("manifest for {name} not found: manifest unknown: manifest unknown"))
+            Error::not_found(format!(
+                "manifest for {name} not found: manifest unknown: manifest unknown"
+            ))
         }
         OciDistributionError::ServerError { code, .. } => {
             Error::system(format!("received unexpected HTTP status: {code}"))
         }
-        OciDistributionError::DigestError(error) => {
-            Error::system(format!("manifest verification failed for {}: {error}", reference.familiar()))
-        }
+        OciDistributionError::DigestError(error) => Error::system(format!(
+            "manifest verification failed for {}: {error}",
+            reference.familiar()
+        )),
         other => Error::system(other.to_string()),
     }
 }
@@ -105,15 +136,19 @@ fn registry(envelope: &OciEnvelope, reference: &Reference) -> Error {
 
 fn denied(reference: &Reference, cause: &str) -> Error {
     let name = reference.familiar_name();
-    let message =
-        format!("pull access denied for {name}, repository does not exist or may require 'docker login': {cause}");
+    let message = format!(
+        "pull access denied for {name}, repository does not exist or may require 'docker login': {cause}"
+    );
     Error::not_found(message)
 }
 
 /// A token service's answer, which is JSON with `details` or a registry's envelope, or just text.
 fn details(reason: &str) -> String {
     let json: serde_json::Value = serde_json::from_str(reason).unwrap_or_default();
-    let found = json.get("details").or_else(|| json.pointer("/errors/0/message")).and_then(|text| text.as_str());
+    let found = json
+        .get("details")
+        .or_else(|| json.pointer("/errors/0/message"))
+        .and_then(|text| text.as_str());
     let fallback = if reason.trim().is_empty() { "authentication required" } else { reason.trim() };
     found.unwrap_or(fallback).to_owned()
 }
@@ -135,7 +170,10 @@ fn transport(error: &(dyn StdError + 'static), host: &str) -> String {
         let name = host.split(':').next().unwrap_or(host);
         return format!("dial tcp: lookup {name}: no such host");
     }
-    if kind == Some(io::ErrorKind::TimedOut) || text.contains("timed out") || text.contains("deadline has elapsed") {
+    if kind == Some(io::ErrorKind::TimedOut)
+        || text.contains("timed out")
+        || text.contains("deadline has elapsed")
+    {
         return format!("dial tcp {host}: i/o timeout");
     }
     match text.split_once(" (os error") {

@@ -12,11 +12,17 @@ use crate::image::config::Image;
 
 impl RegistryClient {
     /// The digest, size and platforms of an image in its registry.
-    pub async fn distribution_inspect(&self, reference: &Reference, auth: &RegistryAuth) -> Result<DistributionInspect> {
+    pub async fn distribution_inspect(
+        &self,
+        reference: &Reference,
+        auth: &RegistryAuth,
+    ) -> Result<DistributionInspect> {
         let reference = reference.clone().or_latest();
         let (session, fetched) = open(&self.config, &reference, auth).await?;
         let platforms = match &fetched.manifest {
-            Manifest::Index(entries) => entries.iter().filter_map(|e| e.platform.as_ref()).map(platform).collect(),
+            Manifest::Index(entries) => {
+                entries.iter().filter_map(|e| e.platform.as_ref()).map(platform).collect()
+            }
             Manifest::Image(manifest) => {
                 let image = Image::parse(&session.config(&manifest.config).await?)?;
                 let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());

@@ -78,7 +78,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(String, Manifest)> {
     }
     let manifest = match (wire.manifests, wire.config, wire.layers) {
         (Some(manifests), None, _) => Manifest::Index(manifests),
-        (None, Some(config), layers) => Manifest::Image(ImageManifest { config, layers: layers.unwrap_or_default() }),
+        (None, Some(config), layers) => {
+            Manifest::Image(ImageManifest { config, layers: layers.unwrap_or_default() })
+        }
         _ => return Err(Error::system("invalid manifest: it is neither an image's nor an index")),
     };
     Ok((media_type, manifest))
@@ -86,17 +88,26 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(String, Manifest)> {
 
 /// The entry that runs best on `platform`.
 pub(super) fn choose<'a>(entries: &'a [Descriptor], platform: &Platform) -> Result<&'a Descriptor> {
-    let fit = |entry: &Descriptor| entry.platform.as_ref().and_then(|offered| platform.accepts(&offered.platform()));
+    let fit = |entry: &Descriptor| {
+        entry.platform.as_ref().and_then(|offered| platform.accepts(&offered.platform()))
+    };
     let fitting = entries.iter().filter_map(|entry| Some((fit(entry)?, entry)));
     // Of equals the first, as an index lists what its author prefers first.
     let best = fitting.reduce(|best, next| if next.0 > best.0 { next } else { best });
-    best.map(|(_, entry)| entry)
-        .ok_or_else(|| Error::not_found(format!("no matching manifest for {platform} in the manifest list entries")))
+    best.map(|(_, entry)| entry).ok_or_else(|| {
+        Error::not_found(format!(
+            "no matching manifest for {platform} in the manifest list entries"
+        ))
+    })
 }
 
 impl PlatformEntry {
     pub(super) fn platform(&self) -> Platform {
-        Platform { os: self.os.clone(), architecture: self.architecture.clone(), variant: self.variant.clone() }
+        Platform {
+            os: self.os.clone(),
+            architecture: self.architecture.clone(),
+            variant: self.variant.clone(),
+        }
     }
 }
 
@@ -125,21 +136,37 @@ mod tests {
             entry(3, "windows/amd64"),
             entry(4, "unknown/unknown"),
         ];
-        for (platform, expect) in
-            [("linux/amd64", Some(2)), ("linux/arm/v7", Some(1)), ("linux/arm/v6", Some(0)), ("linux/s390x", None)]
-        {
+        for (platform, expect) in [
+            ("linux/amd64", Some(2)),
+            ("linux/arm/v7", Some(1)),
+            ("linux/arm/v6", Some(0)),
+            ("linux/s390x", None),
+        ] {
             let chosen = choose(&entries, &Platform::parse(platform).expect("valid"));
-            assert_eq!(chosen.map(|d| d.digest.clone()).ok(), expect.map(|byte| Digest::of(&[byte])), "{platform}");
+            assert_eq!(
+                chosen.map(|d| d.digest.clone()).ok(),
+                expect.map(|byte| Digest::of(&[byte])),
+                "{platform}"
+            );
         }
-        let none = choose(&entries, &Platform::parse("linux/s390x").expect("valid")).expect_err("none");
-        assert_eq!(none.to_string(), "no matching manifest for linux/s390x in the manifest list entries");
+        let none =
+            choose(&entries, &Platform::parse("linux/s390x").expect("valid")).expect_err("none");
+        assert_eq!(
+            none.to_string(),
+            "no matching manifest for linux/s390x in the manifest list entries"
+        );
     }
 
     #[test]
     fn what_is_no_manifest_is_refused() {
-        for bad in ["", "{}", r#"{"schemaVersion":1}"#, r#"{"schemaVersion":2}"#, r#"{"schemaVersion":2,"mediaType":"x","layers":[]}"#,
-            r#"{"schemaVersion":2,"config":{"digest":"sha256:../../etc"},"layers":[]}"#]
-        {
+        for bad in [
+            "",
+            "{}",
+            r#"{"schemaVersion":1}"#,
+            r#"{"schemaVersion":2}"#,
+            r#"{"schemaVersion":2,"mediaType":"x","layers":[]}"#,
+            r#"{"schemaVersion":2,"config":{"digest":"sha256:../../etc"},"layers":[]}"#,
+        ] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }

@@ -14,7 +14,9 @@ use crate::error::{Error, Result, io};
 use crate::image::config::{Image, chain_ids};
 use crate::image::durable::ScratchFolder;
 use crate::image::lease::Lease;
-use crate::image::{Digest, ImageStore, Message, Platform, Progress, Reference, check_os, decompress};
+use crate::image::{
+    Digest, ImageStore, Message, Platform, Progress, Reference, check_os, decompress,
+};
 
 /// What to pull.
 #[derive(Debug, Clone)]
@@ -42,7 +44,8 @@ impl RegistryClient {
             return Err(Error::invalid("'scratch' is a reserved name"));
         }
         let (session, fetched) = open(&self.config, &reference, &request.auth).await?;
-        let version = reference.digest().map_or(reference.tag().unwrap_or_default(), Digest::as_str);
+        let version =
+            reference.digest().map_or(reference.tag().unwrap_or_default(), Digest::as_str);
         progress.send(Message::of(version, format!("Pulling from {}", reference.path()))).await;
         let digest = fetched.digest.clone();
         let platform = request.platform.unwrap_or_else(Platform::host);
@@ -53,7 +56,9 @@ impl RegistryClient {
         let (image, news) = self.install(&session, &manifest, &names, progress).await?;
         progress.send(Message::status(format!("Digest: {digest}"))).await;
         let status = if news { "Downloaded newer image" } else { "Image is up to date" };
-        progress.send(Message::status(format!("Status: {status} for {}", reference.familiar()))).await;
+        progress
+            .send(Message::status(format!("Status: {status} for {}", reference.familiar())))
+            .await;
         Ok(image)
     }
 
@@ -74,7 +79,9 @@ impl RegistryClient {
         check_os(&image)?;
         let diff_ids = image.file.rootfs.diff_ids;
         if diff_ids.len() != manifest.layers.len() {
-            return Err(Error::invalid("invalid rootfs in image configuration: its layers are not those of the manifest"));
+            return Err(Error::invalid(
+                "invalid rootfs in image configuration: its layers are not those of the manifest",
+            ));
         }
         let mut lease = Lease::new(&self.images);
         self.install_layers(session, &manifest.layers, &diff_ids, &mut lease, progress).await?;
@@ -91,27 +98,52 @@ impl RegistryClient {
         lease: &mut Lease,
         progress: &Progress,
     ) -> Result<()> {
-        let scratch = ScratchFolder::new(&self.images.scratch()).map_err(io("create download folder"))?;
+        let scratch =
+            ScratchFolder::new(&self.images.scratch()).map_err(io("create download folder"))?;
         let turns = Arc::new(Semaphore::new(CONCURRENCY));
         let chain = chain_ids(diff_ids);
         let mut downloads: Vec<Option<Download>> = Vec::new();
         for ((number, layer), chain) in layers.iter().enumerate().zip(&chain) {
             let here = self.images.hold_layer(chain, lease);
             let status = if here { "Already exists" } else { "Pulling fs layer" };
-            progress.send(Message::of(layer.digest.short(), status).with_progress(None, None)).await;
+            progress
+                .send(Message::of(layer.digest.short(), status).with_progress(None, None))
+                .await;
             let target = scratch.path().join(number.to_string());
             downloads.push((!here).then(|| {
-                Download::start(session.clone(), layer.clone(), target, turns.clone(), progress.clone())
+                Download::start(
+                    session.clone(),
+                    layer.clone(),
+                    target,
+                    turns.clone(),
+                    progress.clone(),
+                )
             }));
         }
         let mut parent: Option<Digest> = None;
-        for (((download, layer), diff_id), chain) in downloads.into_iter().zip(layers).zip(diff_ids).zip(chain) {
+        for (((download, layer), diff_id), chain) in
+            downloads.into_iter().zip(layers).zip(diff_ids).zip(chain)
+        {
             if let Some(download) = download {
                 let file = download.finish().await?;
-                let bar = Bar { id: layer.digest.short().to_owned(), total: layer.size, progress: progress.clone() };
-                let work = Extraction { images: self.images.clone(), parent, diff_id: diff_id.clone(), bar };
+                let bar = Bar {
+                    id: layer.digest.short().to_owned(),
+                    total: layer.size,
+                    progress: progress.clone(),
+                };
+                let work = Extraction {
+                    images: self.images.clone(),
+                    parent,
+                    diff_id: diff_id.clone(),
+                    bar,
+                };
                 blocking(move || work.run(&file)).await?;
-                progress.send(Message::of(layer.digest.short(), "Pull complete").with_progress(None, None)).await;
+                progress
+                    .send(
+                        Message::of(layer.digest.short(), "Pull complete")
+                            .with_progress(None, None),
+                    )
+                    .await;
             }
             parent = Some(chain);
         }
@@ -134,7 +166,8 @@ impl Extraction {
             lease.hold(parent);
         }
         let source = File::open(file).map_err(io("open layer"))?;
-        let reader = decompress(Watched { source, done: 0, shown: 0, bar: self.bar }).map_err(io("read layer"))?;
+        let reader = decompress(Watched { source, done: 0, shown: 0, bar: self.bar })
+            .map_err(io("read layer"))?;
         self.images.add_layer(self.parent.as_ref(), Some(&self.diff_id), reader, &mut lease)?;
         std::fs::remove_file(file).map_err(io("remove layer archive"))
     }
@@ -180,10 +213,16 @@ async fn select(session: &Session, fetched: Fetched, platform: &Platform) -> Res
     let entry = choose(&entries, platform)?;
     match session.manifest(Some(&entry.digest)).await.map_err(|failure| failure.error)?.manifest {
         Manifest::Image(image) => Ok(image),
-        Manifest::Index(_) => Err(Error::system("invalid manifest list: an entry is a list itself")),
+        Manifest::Index(_) => {
+            Err(Error::system("invalid manifest list: an entry is a list itself"))
+        }
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| Error::system("the work was interrupted").with_source(e))?
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::system("the work was interrupted").with_source(e))?
 }

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures::TryStreamExt;
-use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol, SizedStream};
+use oci_client::client::{
+    Certificate, CertificateEncoding, ClientConfig, ClientProtocol, SizedStream,
+};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference as OciReference, RegistryOperation};
 
@@ -85,7 +87,8 @@ async fn attempt(
     // A mirror is another party: the credentials are for the registry that it copies.
     let auth = if endpoint.mirror { &RegistryAuth::Anonymous } else { auth };
     let client = client(&endpoint).map_err(Failure::answer)?;
-    let mut session = Session { client, endpoint, reference: reference.clone(), login: Login::None };
+    let mut session =
+        Session { client, endpoint, reference: reference.clone(), login: Login::None };
     let token = session.client.auth(&session.oci(None), auth, RegistryOperation::Pull).await;
     session.login = match (token.map_err(|e| session.failure(e))?, auth) {
         (Some(_), _) => Login::Token,
@@ -98,9 +101,13 @@ async fn attempt(
 
 impl Session {
     /// Gets the reference's manifest, or the one of a digest.
-    pub(super) async fn manifest(&self, digest: Option<&Digest>) -> std::result::Result<Fetched, Failure> {
+    pub(super) async fn manifest(
+        &self,
+        digest: Option<&Digest>,
+    ) -> std::result::Result<Fetched, Failure> {
         let name = self.oci(digest);
-        let pulled = self.client.pull_manifest_raw(&name, &RegistryAuth::Anonymous, &ACCEPTED).await;
+        let pulled =
+            self.client.pull_manifest_raw(&name, &RegistryAuth::Anonymous, &ACCEPTED).await;
         let (bytes, _) = pulled.map_err(|e| self.failure(e))?;
         let got = Digest::of(&bytes);
         if let Some(wanted) = digest.or(self.reference.digest()).filter(|wanted| **wanted != got) {
@@ -124,12 +131,18 @@ impl Session {
         while let Some(chunk) = stream.try_next().await.map_err(io("read image config"))? {
             bytes.extend_from_slice(&chunk);
             if bytes.len() as u64 > CONFIG_BYTES_MAX {
-                return Err(Error::system(format!("image config {} is too big", descriptor.digest)));
+                return Err(Error::system(format!(
+                    "image config {} is too big",
+                    descriptor.digest
+                )));
             }
         }
         match Digest::of(&bytes) == descriptor.digest {
             true => Ok(bytes),
-            false => Err(Error::system("image config verification failed for digest ".to_owned() + descriptor.digest.as_str())),
+            false => Err(Error::system(
+                "image config verification failed for digest ".to_owned()
+                    + descriptor.digest.as_str(),
+            )),
         }
     }
 
@@ -161,7 +174,9 @@ fn client(endpoint: &Endpoint) -> Result<Client> {
         no_proxy: proxy("no_proxy"),
         ..ClientConfig::default()
     };
-    Client::try_from(config).map_err(|e| Error::system(format!("prepare for registry {}: {e}", endpoint.host)).with_source(e))
+    Client::try_from(config).map_err(|e| {
+        Error::system(format!("prepare for registry {}: {e}", endpoint.host)).with_source(e)
+    })
 }
 
 /// A proxy variable in either case, as curl and Go read them.
@@ -173,7 +188,8 @@ fn proxy(name: &str) -> Option<String> {
 /// The certificates that an administrator put there for a registry.
 fn certificates(folder: &Path) -> Vec<Certificate> {
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let certificates = files.filter(|path| path.extension().is_some_and(|extension| extension == "crt"));
+    let certificates =
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "crt"));
     certificates
         .filter_map(|path| std::fs::read(path).ok())
         .map(|data| Certificate { encoding: CertificateEncoding::Pem, data })

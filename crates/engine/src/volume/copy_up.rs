@@ -35,7 +35,9 @@ fn copy_into_empty(rootfs: &Path, inside: &Path, target: &Path) -> io::Result<()
     }
     let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let root = open(rootfs, flags | OFlag::O_PATH, Mode::empty())?;
-    let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let how = OpenHow::new()
+        .flags(flags)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
     let source = match openat2(&root, inside, how) {
         Ok(source) => source,
         Err(nix::Error::ENOENT | nix::Error::ENOTDIR) => return Ok(()),
@@ -80,6 +82,9 @@ fn copy_attributes(from: &Path, to: &Path) -> io::Result<()> {
         fs::set_permissions(to, fs::Permissions::from_mode(status.mode() & 0o7777))?;
     }
     copy_xattrs(from, to)?;
-    let times = [TimeSpec::new(status.atime(), status.atime_nsec()), TimeSpec::new(status.mtime(), status.mtime_nsec())];
+    let times = [
+        TimeSpec::new(status.atime(), status.atime_nsec()),
+        TimeSpec::new(status.mtime(), status.mtime_nsec()),
+    ];
     Ok(utimensat(AT_FDCWD, to, &times[0], &times[1], UtimensatFlags::NoFollowSymlink)?)
 }

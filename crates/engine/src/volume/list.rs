@@ -35,7 +35,8 @@ impl VolumeStore {
     pub fn disk_usage(&self, users: VolumeUsers<'_>) -> Vec<Volume> {
         let mut volumes = self.all();
         for volume in &mut volumes {
-            let size = size_of(&self.data(&volume.name)).map_or(-1, |size| i64::try_from(size).unwrap_or(i64::MAX));
+            let size = size_of(&self.data(&volume.name))
+                .map_or(-1, |size| i64::try_from(size).unwrap_or(i64::MAX));
             let ref_count = i64::try_from(users(&volume.name).len()).unwrap_or(i64::MAX);
             volume.usage_data = Some(VolumeUsageData { size, ref_count });
         }

@@ -21,8 +21,9 @@ impl VolumeStore {
         if let Some(options) = MountOptions::parse(&entry.record.options)?
             && !is_mount_point(&data)?
         {
-            attach(&options, &data)
-                .map_err(|e| Error::new(e.class(), format!("failed to mount local volume: {e}")).with_source(e))?;
+            attach(&options, &data).map_err(|e| {
+                Error::new(e.class(), format!("failed to mount local volume: {e}")).with_source(e)
+            })?;
         }
         entry.mounted_by.insert(container.to_owned());
         Ok(data)
@@ -53,7 +54,8 @@ impl VolumeStore {
 fn attach(options: &MountOptions, data: &Path) -> Result<()> {
     let text = options.resolved_data()?;
     let kind = (!options.flags.contains(MsFlags::MS_BIND)).then_some(options.kind.as_str());
-    let mounted = mount(Some(options.device.as_str()), data, kind, options.flags, Some(text.as_str()));
+    let mounted =
+        mount(Some(options.device.as_str()), data, kind, options.flags, Some(text.as_str()));
     mounted.map_err(|e| io(format!("mount {}:{}", options.device, data.display()))(e.into()))?;
     // The kernel ignores all other flags of a bind mount when it is made.
     let later = options.flags & !(MsFlags::MS_BIND | MsFlags::MS_REC);

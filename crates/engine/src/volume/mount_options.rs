@@ -25,7 +25,8 @@ const FLAGS: [(&str, MsFlags); 14] = [
     ("rbind", MsFlags::MS_BIND.union(MsFlags::MS_REC)),
 ];
 /// Words that only say what is the case anyway.
-const DEFAULTS: [&str; 9] = ["defaults", "rw", "suid", "dev", "exec", "async", "atime", "diratime", "auto"];
+const DEFAULTS: [&str; 9] =
+    ["defaults", "rw", "suid", "dev", "exec", "async", "atime", "diratime", "auto"];
 
 /// A mount to be made on a volume's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,18 +92,24 @@ fn split(options: &str) -> (MsFlags, String) {
 }
 
 fn resolve(host: &str) -> Result<IpAddr> {
-    let mut addresses = (host, 0)
-        .to_socket_addrs()
-        .map_err(|e| Error::system(format!("error resolving passed in network volume address: {e}")).with_source(e))?;
+    let mut addresses = (host, 0).to_socket_addrs().map_err(|e| {
+        Error::system(format!("error resolving passed in network volume address: {e}"))
+            .with_source(e)
+    })?;
     let address = addresses.next();
-    address.map(|a| a.ip()).ok_or_else(|| Error::system(format!("no address for network volume server {host}")))
+    address
+        .map(|a| a.ip())
+        .ok_or_else(|| Error::system(format!("no address for network volume server {host}")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(options: &[(&str, &str)], expect: std::result::Result<Option<(&str, &str, MsFlags, &str)>, &str>) {
+    fn check(
+        options: &[(&str, &str)],
+        expect: std::result::Result<Option<(&str, &str, MsFlags, &str)>, &str>,
+    ) {
         let options = options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let got = MountOptions::parse(&options).map_err(|e| e.to_string());
         let expect = expect.map_err(str::to_owned).map(|options| {
@@ -120,12 +127,18 @@ mod tests {
     fn options_become_a_mount() {
         let none = MsFlags::empty();
         check(&[], Ok(None));
-        check(&[("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=1m,uid=7,nosuid")],
-            Ok(Some(("tmpfs", "tmpfs", MsFlags::MS_NOSUID, "size=1m,uid=7"))));
-        check(&[("device", "/srv"), ("o", "bind,ro")],
-            Ok(Some(("none", "/srv", MsFlags::MS_BIND | MsFlags::MS_RDONLY, ""))));
-        check(&[("type", "nfs"), ("device", ":/x"), ("o", "addr=10.0.0.1,rw")],
-            Ok(Some(("nfs", ":/x", none, "addr=10.0.0.1"))));
+        check(
+            &[("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=1m,uid=7,nosuid")],
+            Ok(Some(("tmpfs", "tmpfs", MsFlags::MS_NOSUID, "size=1m,uid=7"))),
+        );
+        check(
+            &[("device", "/srv"), ("o", "bind,ro")],
+            Ok(Some(("none", "/srv", MsFlags::MS_BIND | MsFlags::MS_RDONLY, ""))),
+        );
+        check(
+            &[("type", "nfs"), ("device", ":/x"), ("o", "addr=10.0.0.1,rw")],
+            Ok(Some(("nfs", ":/x", none, "addr=10.0.0.1"))),
+        );
         check(&[("foo", "1")], Err("invalid option: \"foo\""));
         check(&[("size", "1G")], Err("quota size requested but no quota support"));
         check(&[("type", "tmpfs")], Err("missing required option: \"device\""));

@@ -31,7 +31,8 @@ impl VolumeStore {
                     deleted.push(volume.name);
                 }
                 // Somebody began to use it, or removed it, since it was looked at.
-                Err(error) if matches!(error.class(), ErrorClass::Conflict | ErrorClass::NotFound) => {}
+                Err(error)
+                    if matches!(error.class(), ErrorClass::Conflict | ErrorClass::NotFound) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -67,7 +67,8 @@ impl VolumeStore {
     /// Opens the store in folder `root`, creating it if needed.
     pub fn open(root: &Path) -> Result<Self> {
         fs::create_dir_all(root).map_err(io(format!("create {}", root.display())))?;
-        durable::fresh_scratch(&root.join(SCRATCH)).map_err(io(format!("create {}", root.display())))?;
+        durable::fresh_scratch(&root.join(SCRATCH))
+            .map_err(io(format!("create {}", root.display())))?;
         let mut volumes = BTreeMap::new();
         for entry in fs::read_dir(root).map_err(io(format!("read {}", root.display())))? {
             let entry = entry.map_err(io("read volumes"))?;
@@ -76,8 +77,12 @@ impl VolumeStore {
                 continue;
             }
             match read_record(&entry.path()) {
-                Ok(record) => drop(volumes.insert(name, Entry { record, mounted_by: BTreeSet::new() })),
-                Err(error) => tracing::warn!(volume = name, %error, "volume is damaged and left alone"),
+                Ok(record) => {
+                    drop(volumes.insert(name, Entry { record, mounted_by: BTreeSet::new() }))
+                }
+                Err(error) => {
+                    tracing::warn!(volume = name, %error, "volume is damaged and left alone")
+                }
             }
         }
         Ok(Self { inner: Arc::new(Inner { root: root.to_owned(), volumes: Mutex::new(volumes) }) })
@@ -87,7 +92,9 @@ impl VolumeStore {
     pub fn create(&self, request: CreateVolume) -> Result<Volume> {
         let CreateVolume { mut name, driver, options, mut labels } = request;
         if !driver.is_empty() && driver != DRIVER {
-            let message = format!("create {name}: error looking up volume plugin {driver}: plugin \"{driver}\" not found");
+            let message = format!(
+                "create {name}: error looking up volume plugin {driver}: plugin \"{driver}\" not found"
+            );
             return Err(Error::not_found(message));
         }
         if name.is_empty() {
@@ -95,20 +102,27 @@ impl VolumeStore {
             labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
         }
         name::validate(&name)?;
-        MountOptions::parse(&options).map_err(|e| Error::new(e.class(), format!("create {name}: {e}")).with_source(e))?;
+        MountOptions::parse(&options)
+            .map_err(|e| Error::new(e.class(), format!("create {name}: {e}")).with_source(e))?;
         let mut volumes = self.volumes();
         if !volumes.contains_key(&name) {
             let record = Record { version: VERSION, created_at: timestamp::now(), options, labels };
             self.store(&name, &record)?;
             volumes.insert(name.clone(), Entry { record, mounted_by: BTreeSet::new() });
         }
-        volumes.get(&name).map(|entry| self.describe(&name, entry)).ok_or_else(|| no_such_volume(&name))
+        volumes
+            .get(&name)
+            .map(|entry| self.describe(&name, entry))
+            .ok_or_else(|| no_such_volume(&name))
     }
 
     /// The volume of that name.
     pub fn inspect(&self, name: &str) -> Result<Volume> {
         let volumes = self.volumes();
-        volumes.get(name).map(|entry| self.describe(name, entry)).ok_or_else(|| no_such_volume(name))
+        volumes
+            .get(name)
+            .map(|entry| self.describe(name, entry))
+            .ok_or_else(|| no_such_volume(name))
     }
 
     /// Removes a volume that no container refers to. With `force`, one that does not exist is no error.
@@ -124,7 +138,8 @@ impl VolumeStore {
             return Err(Error::conflict(format!("remove {name}: volume is in use - [{users}]")));
         }
         self.release_mount(name)?;
-        durable::remove_folder(&self.scratch(), &self.folder(name)).map_err(io(format!("remove {name}")))?;
+        durable::remove_folder(&self.scratch(), &self.folder(name))
+            .map_err(io(format!("remove {name}")))?;
         volumes.remove(name);
         Ok(())
     }
@@ -159,7 +174,8 @@ impl VolumeStore {
         fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).map_err(failed)?;
         // Only the daemon looks at the folder around; the data's own mode is the containers' business.
         fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o701)).map_err(failed)?;
-        let json = serde_json::to_vec(record).map_err(|e| Error::system("encode volume").with_source(e))?;
+        let json = serde_json::to_vec(record)
+            .map_err(|e| Error::system("encode volume").with_source(e))?;
         fs::write(scratch.path().join("volume.json"), json).map_err(failed)?;
         match durable::publish_folder(scratch.path(), &self.folder(name)).map_err(failed)? {
             true => Ok(()),
@@ -183,8 +199,8 @@ pub(super) fn no_such_volume(name: &str) -> Error {
 
 fn read_record(folder: &Path) -> Result<Record> {
     let bytes = fs::read(folder.join("volume.json")).map_err(io("read volume.json"))?;
-    let record: Record =
-        serde_json::from_slice(&bytes).map_err(|e| Error::system(format!("volume.json: {e}")).with_source(e))?;
+    let record: Record = serde_json::from_slice(&bytes)
+        .map_err(|e| Error::system(format!("volume.json: {e}")).with_source(e))?;
     if record.version != VERSION {
         return Err(Error::system(format!("volume.json has version {}", record.version)));
     }

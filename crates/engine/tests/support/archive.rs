@@ -13,7 +13,8 @@ use tar::{Builder, EntryType, Header};
 use super::MTIME;
 
 /// Ways to compress a layer.
-pub(crate) const COMPRESSIONS: [(fn(&[u8]) -> Vec<u8>, &str); 3] = [(plain, "plain"), (gzip, "gzip"), (zstd, "zstd")];
+pub(crate) const COMPRESSIONS: [(fn(&[u8]) -> Vec<u8>, &str); 3] =
+    [(plain, "plain"), (gzip, "gzip"), (zstd, "zstd")];
 
 /// A layer's tar archive in the making.
 #[derive(Clone)]
@@ -30,7 +31,14 @@ impl Layer {
         self.owned_file(name, content, 0o644, 0, 0)
     }
 
-    pub(crate) fn owned_file(self, name: &str, content: &[u8], mode: u32, uid: u64, gid: u64) -> Self {
+    pub(crate) fn owned_file(
+        self,
+        name: &str,
+        content: &[u8],
+        mode: u32,
+        uid: u64,
+        gid: u64,
+    ) -> Self {
         self.entry(name, EntryType::Regular, mode, content, &|header| {
             header.set_uid(uid);
             header.set_gid(gid);
@@ -87,7 +95,14 @@ impl Layer {
         })
     }
 
-    fn entry(mut self, name: &str, kind: EntryType, mode: u32, content: &[u8], more: &dyn Fn(&mut Header)) -> Self {
+    fn entry(
+        mut self,
+        name: &str,
+        kind: EntryType,
+        mode: u32,
+        content: &[u8],
+        more: &dyn Fn(&mut Header),
+    ) -> Self {
         if name.len() > 100 {
             let long = [name.as_bytes(), b"\0"].concat();
             self = self.entry("././@LongLink", EntryType::GNULongName, 0o644, &long, &|_| {});
@@ -136,12 +151,17 @@ pub(crate) fn docker_archive(layers: &[Layer], tags: &[&str]) -> Vec<u8> {
 }
 
 /// An OCI layout with its layers compressed.
-pub(crate) fn oci_archive(layers: &[Layer], name: Option<&str>, compress: fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+pub(crate) fn oci_archive(
+    layers: &[Layer],
+    name: Option<&str>,
+    compress: fn(&[u8]) -> Vec<u8>,
+) -> Vec<u8> {
     let tars: Vec<Vec<u8>> = layers.iter().map(Layer::tar).collect();
     let mut files = vec![("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec())];
     let mut blob = |bytes: Vec<u8>| -> Value {
         let digest = Digest::of(&bytes);
-        let descriptor = json!({"digest": digest, "size": bytes.len(), "mediaType": "application/octet-stream"});
+        let descriptor =
+            json!({"digest": digest, "size": bytes.len(), "mediaType": "application/octet-stream"});
         files.push((format!("blobs/sha256/{}", digest.hex()), bytes));
         descriptor
     };

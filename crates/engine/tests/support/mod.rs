@@ -48,7 +48,9 @@ pub(crate) fn xattr(path: &Path, name: &CStr) -> Option<Vec<u8>> {
     let path = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
     let mut value = vec![0u8; 4096];
     // SAFETY: both strings end with NUL; the buffer is writable for the length given.
-    let length = unsafe { libc::lgetxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+    let length = unsafe {
+        libc::lgetxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len())
+    };
     value.truncate(usize::try_from(length).ok()?);
     Some(value)
 }
@@ -59,7 +61,8 @@ pub(crate) struct SmallDisk(TempDir);
 impl SmallDisk {
     pub(crate) fn new(options: &str) -> Self {
         let folder = TempDir::new().expect("temporary folder");
-        mount(Some("tmpfs"), folder.path(), Some("tmpfs"), MsFlags::empty(), Some(options)).expect("mount tmpfs");
+        mount(Some("tmpfs"), folder.path(), Some("tmpfs"), MsFlags::empty(), Some(options))
+            .expect("mount tmpfs");
         Self(folder)
     }
 

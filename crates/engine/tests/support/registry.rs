@@ -29,7 +29,8 @@ impl Registry {
     pub(crate) fn start(login: bool) -> Option<Self> {
         let folder = TempDir::new().expect("temporary folder");
         // The port is free again when the registry binds it; loopback ports are not reused at once.
-        let port = TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address").port();
+        let port =
+            TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address").port();
         let address = format!("127.0.0.1:{port}");
         let file = folder.path().join("config.yml");
         std::fs::write(&file, settings(folder.path(), &address, login)).expect("write settings");
@@ -46,7 +47,9 @@ impl Registry {
             Err(error) => {
                 let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
                 assert!(!ci, "docker-registry does not start: {error}");
-                eprintln!("skipped: docker-registry (package docker-registry) does not start: {error}");
+                eprintln!(
+                    "skipped: docker-registry (package docker-registry) does not start: {error}"
+                );
                 return None;
             }
         };
@@ -58,7 +61,12 @@ impl Registry {
     /// Puts an image of gzipped layers at `repository:tag`; returns its manifest's digest.
     pub(crate) fn push(&self, repository: &str, tag: &str, layers: &[Layer]) -> Digest {
         let manifest = self.push_parts(repository, layers);
-        self.put_manifest(repository, tag, "application/vnd.docker.distribution.manifest.v2+json", &manifest)
+        self.put_manifest(
+            repository,
+            tag,
+            "application/vnd.docker.distribution.manifest.v2+json",
+            &manifest,
+        )
     }
 
     /// Puts an index with one image for another machine and one for this; returns the index' digest.
@@ -99,17 +107,27 @@ impl Registry {
 
     fn put_blob(&self, repository: &str, bytes: &[u8]) -> Digest {
         let digest = Digest::of(bytes);
-        let (status, location) = self.request("POST", &format!("/v2/{repository}/blobs/uploads/"), "", b"");
+        let (status, location) =
+            self.request("POST", &format!("/v2/{repository}/blobs/uploads/"), "", b"");
         assert_eq!(status, 202, "start upload");
-        let place = location.split_once(&self.address).map_or(location.as_str(), |(_, path)| path).to_owned();
-        let (status, _) = self.request("PUT", &format!("{place}&digest={digest}"), "application/octet-stream", bytes);
+        let place = location
+            .split_once(&self.address)
+            .map_or(location.as_str(), |(_, path)| path)
+            .to_owned();
+        let (status, _) = self.request(
+            "PUT",
+            &format!("{place}&digest={digest}"),
+            "application/octet-stream",
+            bytes,
+        );
         assert_eq!(status, 201, "finish upload");
         digest
     }
 
     fn put_manifest(&self, repository: &str, name: &str, kind: &str, manifest: &Value) -> Digest {
         let bytes = serde_json::to_vec(manifest).expect("JSON");
-        let (status, _) = self.request("PUT", &format!("/v2/{repository}/manifests/{name}"), kind, &bytes);
+        let (status, _) =
+            self.request("PUT", &format!("/v2/{repository}/manifests/{name}"), kind, &bytes);
         assert_eq!(status, 201, "put manifest");
         Digest::of(&bytes)
     }
@@ -118,7 +136,8 @@ impl Registry {
     fn request(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).expect("connect to the registry");
         let login = STANDARD.encode(format!("{}:{}", LOGIN.0, LOGIN.1));
-        let authorization = if self.login { format!("Authorization: Basic {login}\r\n") } else { String::new() };
+        let authorization =
+            if self.login { format!("Authorization: Basic {login}\r\n") } else { String::new() };
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{authorization}Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
             self.address,
@@ -137,7 +156,8 @@ impl Registry {
             lines.push(line);
         }
         let _ = reader.read_to_end(&mut Vec::new());
-        let status = lines[0].split(' ').nth(1).and_then(|status| status.parse().ok()).expect("status");
+        let status =
+            lines[0].split(' ').nth(1).and_then(|status| status.parse().ok()).expect("status");
         let location = lines.iter().find_map(|line| line.strip_prefix("Location: "));
         (status, location.unwrap_or_default().trim().to_owned())
     }

@@ -22,13 +22,15 @@ struct Item {
 /// Reads the manifest's images.
 pub(super) fn read(spool: &Spool) -> Result<Vec<Found>> {
     let items: Option<Vec<Item>> = spool.json(MANIFEST)?;
-    let items =
-        items.ok_or_else(|| Error::invalid("invalid manifest, manifest cannot be null (but can be [])"))?;
+    let items = items.ok_or_else(|| {
+        Error::invalid("invalid manifest, manifest cannot be null (but can be [])")
+    })?;
     items.into_iter().map(|item| found(item, spool)).collect()
 }
 
 fn found(item: Item, spool: &Spool) -> Result<Found> {
-    let names = item.repo_tags.unwrap_or_default().iter().map(|tag| tagged(tag)).collect::<Result<_>>()?;
+    let names =
+        item.repo_tags.unwrap_or_default().iter().map(|tag| tagged(tag)).collect::<Result<_>>()?;
     Ok(Found { config: spool.read(&item.config)?, layers: item.layers.unwrap_or_default(), names })
 }
 

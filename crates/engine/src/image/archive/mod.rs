@@ -16,12 +16,12 @@ use tokio_util::io::SyncIoBridge;
 
 use self::spool::Spool;
 use super::config::{Image, chain_ids};
+use super::decompress;
 use super::digest::Digest;
 use super::lease::Lease;
 use super::progress::{Message, Progress};
 use super::reference::Reference;
 use super::store::ImageStore;
-use super::decompress;
 use crate::error::{Error, Result};
 
 /// One image of an archive.
@@ -46,9 +46,14 @@ impl ImageStore {
     }
 
     /// As [`load`](Self::load), on the calling thread.
-    pub fn load_blocking(&self, archive: impl Read + Send, progress: &Progress) -> Result<Vec<Arc<Image>>> {
+    pub fn load_blocking(
+        &self,
+        archive: impl Read + Send,
+        progress: &Progress,
+    ) -> Result<Vec<Arc<Image>>> {
         let spool = Spool::fill(&self.scratch(), decompress(archive).map_err(spool::unreadable)?)?;
-        let found = if spool.has(docker::MANIFEST) { docker::read(&spool)? } else { oci::read(&spool)? };
+        let found =
+            if spool.has(docker::MANIFEST) { docker::read(&spool)? } else { oci::read(&spool)? };
         let mut lease = Lease::new(self);
         for image in &found {
             self.load_layers(image, &spool, &mut lease)?;
@@ -67,11 +72,14 @@ impl ImageStore {
         let diff_ids = &image.file.rootfs.diff_ids;
         if found.layers.len() != diff_ids.len() {
             let (expected, got) = (found.layers.len(), diff_ids.len());
-            let message = format!("invalid manifest, layers length mismatch: expected {expected}, got {got}");
+            let message =
+                format!("invalid manifest, layers length mismatch: expected {expected}, got {got}");
             return Err(Error::invalid(message));
         }
         let mut parent: Option<Digest> = None;
-        for ((chain, diff_id), name) in chain_ids(diff_ids).into_iter().zip(diff_ids).zip(&found.layers) {
+        for ((chain, diff_id), name) in
+            chain_ids(diff_ids).into_iter().zip(diff_ids).zip(&found.layers)
+        {
             if !self.hold_layer(&chain, lease) {
                 let layer = decompress(spool.open(name)?).map_err(spool::unreadable)?;
                 self.add_layer(parent.as_ref(), Some(diff_id), layer, lease)?;

@@ -60,26 +60,43 @@ pub(super) fn read(spool: &Spool) -> Result<Vec<Found>> {
     Ok(all)
 }
 
-fn resolve(entry: &Descriptor, names: Vec<Reference>, spool: &Spool, depth: usize) -> Result<Option<Found>> {
+fn resolve(
+    entry: &Descriptor,
+    names: Vec<Reference>,
+    spool: &Spool,
+    depth: usize,
+) -> Result<Option<Found>> {
     if depth > DEPTH_MAX {
         return Err(Error::invalid("invalid archive: indexes are nested too deeply"));
     }
     let bytes = verified(&entry.digest, spool)?;
-    let manifest: Manifest = serde_json::from_slice(&bytes)
-        .map_err(|e| Error::invalid(format!("invalid archive: manifest {}: {e}", entry.digest)).with_source(e))?;
+    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|e| {
+        Error::invalid(format!("invalid archive: manifest {}: {e}", entry.digest)).with_source(e)
+    })?;
     if let Some(manifests) = manifest.manifests {
         // A multi-architecture archive may carry only some of the images that its index names.
-        let present = manifests.iter().filter(|entry| spool.has(&blob(&entry.digest)) && !is_attestation(entry));
+        let present = manifests
+            .iter()
+            .filter(|entry| spool.has(&blob(&entry.digest)) && !is_attestation(entry));
         return match best(present) {
             Some(entry) => resolve(entry, names, spool, depth + 1),
-            None => Err(Error::invalid(format!("no image for {} in the archive", Platform::host()))),
+            None => {
+                Err(Error::invalid(format!("no image for {} in the archive", Platform::host())))
+            }
         };
     }
     let (Some(config), Some(layers)) = (manifest.config, manifest.layers) else {
-        return Err(Error::invalid(format!("invalid archive: {} is not an image manifest", entry.digest)));
+        return Err(Error::invalid(format!(
+            "invalid archive: {} is not an image manifest",
+            entry.digest
+        )));
     };
     let config = verified(&config.digest, spool)?;
-    Ok(Some(Found { config, layers: layers.iter().map(|layer| blob(&layer.digest)).collect(), names }))
+    Ok(Some(Found {
+        config,
+        layers: layers.iter().map(|layer| blob(&layer.digest)).collect(),
+        names,
+    }))
 }
 
 /// The entry that runs best here; entries that name no platform count as fitting.

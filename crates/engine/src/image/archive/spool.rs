@@ -76,8 +76,9 @@ impl Spool {
     }
 
     pub(super) fn json<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
-        serde_json::from_slice(&self.read(name)?)
-            .map_err(|e| Error::invalid(format!("invalid archive: failed to decode {name}: {e}")).with_source(e))
+        serde_json::from_slice(&self.read(name)?).map_err(|e| {
+            Error::invalid(format!("invalid archive: failed to decode {name}: {e}")).with_source(e)
+        })
     }
 
     fn find(&self, name: &str) -> Option<&Path> {
@@ -117,7 +118,12 @@ fn link<R: Read>(name: &str, entry: &tar::Entry<'_, R>, relative: bool) -> Resul
 fn key(path: &Path) -> Result<String> {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.components() {
-        let outside = || Error::invalid(format!("invalid archive: path {} is outside of the archive", path.display()));
+        let outside = || {
+            Error::invalid(format!(
+                "invalid archive: path {} is outside of the archive",
+                path.display()
+            ))
+        };
         match part {
             Component::Normal(part) => parts.push(part.to_str().ok_or_else(outside)?),
             Component::CurDir => {}

@@ -26,7 +26,9 @@ pub(super) struct Place {
 
 impl Root {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { fd: open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())? })
+        Ok(Self {
+            fd: open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?,
+        })
     }
 
     /// Opens a folder below the root.
@@ -94,7 +96,9 @@ impl Place {
         match self.status()? {
             None => Ok(()),
             Some(status) if is_folder(&status) => std::fs::remove_dir_all(self.through_proc()),
-            Some(_) => Ok(unlinkat(&self.folder, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir)?),
+            Some(_) => {
+                Ok(unlinkat(&self.folder, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir)?)
+            }
         }
     }
 }

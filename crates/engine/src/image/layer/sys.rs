@@ -1,5 +1,8 @@
 //! Extended attributes, which nix does not have.
-#![expect(unsafe_code, reason = "lsetxattr, lgetxattr and llistxattr have no safe wrapper among our dependencies")]
+#![expect(
+    unsafe_code,
+    reason = "lsetxattr, lgetxattr and llistxattr have no safe wrapper among our dependencies"
+)]
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -13,7 +16,9 @@ const XATTR_BYTES_MAX: usize = 64 * 1024;
 pub(crate) fn set_xattr(path: &Path, name: &CStr, value: &[u8]) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: both strings end with NUL and live across the call; `value` is valid for its length.
-    let outcome = unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    let outcome = unsafe {
+        libc::lsetxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0)
+    };
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -35,7 +40,9 @@ pub(crate) fn copy_xattrs(from: &Path, to: &Path) -> io::Result<()> {
         }
         let mut value = vec![0u8; XATTR_BYTES_MAX];
         // SAFETY: both strings end with NUL; the buffer is writable for the length given.
-        let length = unsafe { libc::lgetxattr(from.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+        let length = unsafe {
+            libc::lgetxattr(from.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len())
+        };
         if let Ok(length) = usize::try_from(length)
             && let Err(error) = set_xattr(to, name, &value[..length])
         {

@@ -10,7 +10,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
-use nix::sys::stat::{FchmodatFlags, Mode, SFlag, UtimensatFlags, fchmodat, makedev, mkdirat, mknodat, utimensat};
+use nix::sys::stat::{
+    FchmodatFlags, Mode, SFlag, UtimensatFlags, fchmodat, makedev, mkdirat, mknodat, utimensat,
+};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchownat, linkat, symlinkat};
 use tar::{Archive, Entry, EntryType};
@@ -33,7 +35,8 @@ pub(crate) struct Unpacked {
 
 /// Unpacks `source`, an uncompressed tar stream, into `folder`.
 pub(crate) fn unpack(source: impl Read, folder: &Path) -> io::Result<Unpacked> {
-    let mut unpacker = Unpacker { root: Root::open(folder)?, folders: Vec::new(), done: Unpacked::default() };
+    let mut unpacker =
+        Unpacker { root: Root::open(folder)?, folders: Vec::new(), done: Unpacked::default() };
     let mut archive = Archive::new(source);
     for entry in archive.entries()? {
         let mut entry = entry?;
@@ -96,7 +99,12 @@ impl Unpacker {
         Ok(())
     }
 
-    fn create<R: Read>(&mut self, entry: &mut Entry<'_, R>, kind: EntryType, place: &Place) -> io::Result<()> {
+    fn create<R: Read>(
+        &mut self,
+        entry: &mut Entry<'_, R>,
+        kind: EntryType,
+        place: &Place,
+    ) -> io::Result<()> {
         let name = place.name();
         let private = Mode::from_bits_truncate(0o600);
         match kind {
@@ -107,11 +115,19 @@ impl Unpacker {
             }
             EntryType::Symlink => symlinkat(link_target(entry)?.as_path(), place.folder(), name)?,
             EntryType::Link => self.hard_link(&link_target(entry)?, place)?,
-            EntryType::Char => mknodat(place.folder(), name, SFlag::S_IFCHR, private, device(entry)?)?,
-            EntryType::Block => mknodat(place.folder(), name, SFlag::S_IFBLK, private, device(entry)?)?,
+            EntryType::Char => {
+                mknodat(place.folder(), name, SFlag::S_IFCHR, private, device(entry)?)?
+            }
+            EntryType::Block => {
+                mknodat(place.folder(), name, SFlag::S_IFBLK, private, device(entry)?)?
+            }
             EntryType::Fifo => mknodat(place.folder(), name, SFlag::S_IFIFO, private, 0)?,
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+                let flags = OFlag::O_WRONLY
+                    | OFlag::O_CREAT
+                    | OFlag::O_EXCL
+                    | OFlag::O_NOFOLLOW
+                    | OFlag::O_CLOEXEC;
                 let mut file = File::from(openat(place.folder(), name, flags, private)?);
                 self.done.size_bytes += io::copy(entry, &mut file)?;
             }
@@ -134,14 +150,19 @@ impl Unpacker {
         let parent = path.parent().unwrap_or(Path::new(""));
         match self.root.folder(parent) {
             Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.root.create_folders(parent).map(drop),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.root.create_folders(parent).map(drop)
+            }
             Err(error) => Err(error),
         }
     }
 
     fn root_folder(&mut self, kind: EntryType, attributes: &Attributes) -> io::Result<()> {
         if !kind.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the archive's root is not a folder"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the archive's root is not a folder",
+            ));
         }
         self.folders.push((PathBuf::new(), attributes.modified));
         attributes.apply(&self.root_place(None)?, kind)
@@ -179,7 +200,10 @@ impl Attributes {
                 let extension = extension?;
                 let Ok(key) = extension.key() else { continue };
                 if key.starts_with(PAX_SPARSE) {
-                    return Err(io::Error::new(io::ErrorKind::Unsupported, "PAX sparse files are not supported"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::Unsupported,
+                        "PAX sparse files are not supported",
+                    ));
                 }
                 if let Some(name) = key.strip_prefix(XATTR_PREFIX)
                     && !FOREIGN_XATTRS.iter().any(|prefix| name.starts_with(prefix))
@@ -205,7 +229,13 @@ impl Attributes {
     /// Owner first, then mode (chown clears set-user-ID), then attributes (chown clears capabilities), times last.
     fn apply(&self, place: &Place, kind: EntryType) -> io::Result<()> {
         let name = place.name();
-        fchownat(place.folder(), name, Some(self.uid), Some(self.gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        fchownat(
+            place.folder(),
+            name,
+            Some(self.uid),
+            Some(self.gid),
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+        )?;
         if !kind.is_symlink() {
             // What is here was just created by us and is no symlink, so following is the same as not.
             fchmodat(place.folder(), name, self.mode, FchmodatFlags::FollowSymlink)?;
@@ -213,7 +243,9 @@ impl Attributes {
         for (name, value) in &self.xattrs {
             match set_xattr(&place.through_proc(), name, value) {
                 Ok(()) => {}
-                Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EPERM)) => {
+                Err(error)
+                    if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EPERM)) =>
+                {
                     tracing::debug!(?name, %error, "extended attribute of a layer not kept");
                 }
                 Err(error) => return Err(error),
