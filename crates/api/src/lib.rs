@@ -36,6 +36,9 @@ mod system;
 mod tasks;
 mod volumes;
 
+#[cfg(test)]
+mod testing;
+
 pub use crate::http::filters::Filters;
 pub use crate::http::version::{ApiVersion, MAX_VERSION, MIN_VERSION};
 pub use cluster::{
