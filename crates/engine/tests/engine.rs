@@ -93,14 +93,14 @@ async fn open(folder: &Path) -> Engine {
 async fn import_busybox(engine: &Engine) {
     let mut tar = tar::Builder::new(Vec::new());
     for folder in ["bin", "etc", "tmp", "data"] {
-        let mut header = tar::Header::new_gnu();
+        let mut header = header();
         header.set_entry_type(tar::EntryType::Directory);
         header.set_size(0);
         header.set_mode(0o755);
         tar.append_data(&mut header, folder, std::io::empty()).expect("tar");
     }
     let mut file = |path: &str, mode: u32, content: &[u8]| {
-        let mut header = tar::Header::new_gnu();
+        let mut header = header();
         header.set_size(content.len() as u64);
         header.set_mode(mode);
         tar.append_data(&mut header, path, content).expect("tar");
@@ -110,7 +110,7 @@ async fn import_busybox(engine: &Engine) {
     file("etc/group", 0o644, b"root:x:0:\nweb:x:34:\nextra:x:77:web\n");
     file("data/from-image", 0o644, b"image");
     for name in ["sh", "cat", "id", "sleep", "mount", "touch", "dd", "ls", "hostname", "grep", "ps", "kill", "mkdir"] {
-        let mut header = tar::Header::new_gnu();
+        let mut header = header();
         header.set_entry_type(tar::EntryType::Symlink);
         header.set_size(0);
         tar.append_link(&mut header, format!("bin/{name}"), "busybox").expect("tar");
@@ -119,6 +119,15 @@ async fn import_busybox(engine: &Engine) {
     let name = Some(Reference::parse("busybox:test").expect("reference"));
     let options = ImportOptions { name, ..Default::default() };
     engine.images().import(std::io::Cursor::new(bytes), options).await.expect("import");
+}
+
+fn header() -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_mode(0o755);
+    header
 }
 
 fn body(host: HostConfig) -> ContainerCreateBody {

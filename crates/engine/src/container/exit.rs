@@ -151,11 +151,11 @@ impl Engine {
             }
         }
         let mut attached = Vec::new();
+        let mut ended = Vec::new();
         for container in &adopted {
-            self.adopt(container).await;
-            if let (true, Some(attachment)) =
-                container.read(|record| (record.is_running(), record.attachment.clone()))
-            {
+            if !self.adopt(container).await {
+                ended.push(container.clone());
+            } else if let Some(attachment) = container.read(|record| record.attachment.clone()) {
                 attached.push((container.id.to_string(), attachment));
             }
         }
@@ -164,10 +164,27 @@ impl Engine {
         {
             tracing::error!(%error, "restoring the bridge's endpoints failed");
         }
-        for container in adopted {
-            self.start_with_daemon(container);
+        // Only now, since restoring the bridge disconnects whom it does not name.
+        for container in ended {
+            self.settle(container).await;
         }
         Ok(())
+    }
+
+    /// Takes note of what happened to a container whose shim is gone.
+    async fn settle(&self, container: Arc<Container>) {
+        let (status, pid) = container.read(|record| (record.state.status, record.state.pid));
+        match status {
+            Status::Running => self.ended(container, pid).await,
+            Status::Restarting => self.restart_after(container, Duration::ZERO),
+            Status::Removing => {
+                let _operation = container.operation.lock().await;
+                if let Err(error) = self.remove_stopped(&container, false).await {
+                    tracing::error!(container.id = %container.id, %error, "removing failed");
+                }
+            }
+            Status::Created | Status::Exited => self.start_with_daemon(container),
+        }
     }
 
     fn register(&self, record: Record) -> Result<Arc<Container>> {
@@ -180,7 +197,8 @@ impl Engine {
         })
     }
 
-    async fn adopt(&self, container: &Arc<Container>) {
+    /// Takes a running container over; false if its shim is gone.
+    async fn adopt(&self, container: &Arc<Container>) -> bool {
         let connected = match ShimClient::connect(&container.bundle).await {
             Ok((client, end)) => {
                 // The answer comes through the reader, which the watcher drives.
@@ -192,15 +210,7 @@ impl Engine {
             }
             Err(_) => None,
         };
-        let Some((client, end, pid)) = connected else {
-            let (running, pid) = container.read(|r| (r.is_running(), r.state.pid));
-            if running {
-                self.ended(container.clone(), pid).await;
-            } else if container.read(|record| record.state.status == Status::Restarting) {
-                self.restart_after(container.clone(), Duration::ZERO);
-            }
-            return;
-        };
+        let Some((client, end, pid)) = connected else { return false };
         container.set_shim(Some(client));
         let changed = container.update(false, |record| {
             if !record.is_running() || record.state.pid != pid {
@@ -223,6 +233,7 @@ impl Engine {
             let _ = end.await;
             engine.ended(container, pid).await;
         });
+        true
     }
 
     fn start_with_daemon(&self, container: Arc<Container>) {

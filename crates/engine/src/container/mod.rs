@@ -126,12 +126,12 @@ impl Container {
 
     /// Changes the record in memory and on disk, then tells who waits.
     pub(crate) fn update(&self, durable: bool, change: impl FnOnce(&mut Record)) -> Result<Record> {
-        let changed = {
-            let mut record = self.lock_record();
-            change(&mut record);
-            record.clone()
-        };
+        // Saved under the lock, so that the file follows the memory in the same order.
+        let mut record = self.lock_record();
+        change(&mut record);
+        let changed = record.clone();
         let saved = changed.save(&self.folder, durable);
+        drop(record);
         self.progress.send_modify(|progress| progress.follow(&changed));
         saved.map(|()| changed)
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::wait::WaitCondition;
 use super::{Container, Record, Status, signal};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorClass, Result};
@@ -96,10 +95,5 @@ impl Engine {
             None => ended.await.is_ok(),
             Some(patience) => tokio::time::timeout(patience, ended).await.is_ok(),
         }
-    }
-
-    /// Waits until the container is gone, for callers that remove it.
-    pub(crate) async fn wait_removed(&self, reference: &str) -> Result<()> {
-        self.wait(reference, WaitCondition::Removed).await.map(drop)
     }
 }

@@ -24,6 +24,8 @@ use crate::timestamp;
 const CLIENTS_MAX: usize = 8;
 /// How long output may go on after the container's init ended, for descendants that outlive it.
 const DRAIN_MILLISECONDS_MAX: u16 = 1000;
+/// The shim itself is spared by the OOM killer; libcontainer left the container's own score on it.
+const OOM_SCORE: &str = "-998";
 /// Bytes read from a pipe at a time: what a pipe holds at most would be 64 KiB; a quarter keeps the shim small.
 const READ_BYTES: usize = 16 * 1024;
 
@@ -67,6 +69,7 @@ impl Monitor {
             SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).ok()?;
         let config: ShimConfig = serde_json::from_slice(&fs::read(CONFIG_FILE).ok()?).ok()?;
         leave_daemon_cgroups(&config);
+        let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE);
         let log = config.log_path.as_deref().and_then(|path| open_log(path, &config));
         let listener = UnixListener::from(inherited(listener)?);
         listener.set_nonblocking(true).ok()?;

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -24,13 +25,14 @@ pub(super) struct Launched {
     pub stderr: Option<OwnedFd>,
 }
 
+/// Socket in the bundle through which a runtime hands over the container's terminal (as `runc --console-socket`).
+const CONSOLE_SOCKET: &str = "console.sock";
 /// Folder in the bundle where the runtime keeps its own state.
 const STATE_DIR: &str = "state";
 
 /// Creates and starts the container of the present directory with libcontainer.
 pub(super) fn libcontainer(config: &ShimConfig) -> Result<Launched, Failure> {
-    let (out_read, out_write) = pipe()?;
-    let (err_read, err_write) = pipe()?;
+    let streams = Streams::open(config)?;
     let (failure_read, failure_write) = pipe()?;
     let null = File::open("/dev/null").map_err(|e| internal("/dev/null", e))?;
     fs::create_dir_all(STATE_DIR).map_err(|e| internal(STATE_DIR, e))?;
@@ -42,13 +44,21 @@ pub(super) fn libcontainer(config: &ShimConfig) -> Result<Launched, Failure> {
         failure_pipe: failure_write.as_raw_fd(),
     };
     let bundle = std::env::current_dir().map_err(|e| internal("bundle", e))?;
-    let mut container = ContainerBuilder::new(config.id.clone(), SyscallType::default())
+    let builder = ContainerBuilder::new(config.id.clone(), SyscallType::default())
         .with_executor(executor)
         .with_root_path(bundle.join(STATE_DIR))
-        .map_err(|e| create_failed(&e))?
-        .with_stdin(null)
-        .with_stdout(out_write)
-        .with_stderr(err_write)
+        .map_err(|e| create_failed(&e))?;
+    let (builder, output) = match streams {
+        Streams::Pipes { stdout, stderr } => {
+            let builder = builder.with_stdin(null).with_stdout(stdout.1).with_stderr(stderr.1);
+            (builder, Output::Pipes(stdout.0, stderr.0))
+        }
+        Streams::Terminal(console) => {
+            let path = bundle.join(CONSOLE_SOCKET);
+            (builder.with_console_socket(Some(path)), Output::Terminal(console))
+        }
+    };
+    let mut container = builder
         .as_init(&bundle)
         .with_systemd(false)
         .with_detach(true)
@@ -61,7 +71,7 @@ pub(super) fn libcontainer(config: &ShimConfig) -> Result<Launched, Failure> {
     })?;
     container.start().map_err(|e| create_failed(&e))?;
     match read_failure(failure_read) {
-        None => Ok(Launched { pid, stdout: out_read, stderr: Some(err_read) }),
+        None => output.launched(pid),
         Some(failure) => {
             let _ = container.delete(true);
             Err(failure)
@@ -71,8 +81,7 @@ pub(super) fn libcontainer(config: &ShimConfig) -> Result<Launched, Failure> {
 
 /// Creates and starts the container of the present directory with an OCI runtime's command line.
 pub(super) fn external(runtime: &Path, config: &ShimConfig) -> Result<Launched, Failure> {
-    let (out_read, out_write) = pipe()?;
-    let (err_read, err_write) = pipe()?;
+    let streams = Streams::open(config)?;
     let invoke = |arguments: &[&str], stdout: Stdio, stderr: Stdio| {
         Command::new(runtime)
             .args(["--root", STATE_DIR, "--log", "runtime.log"])
@@ -83,8 +92,18 @@ pub(super) fn external(runtime: &Path, config: &ShimConfig) -> Result<Launched, 
             .status()
             .map_err(|e| internal(&runtime.to_string_lossy(), e))
     };
-    let create = ["create", "--bundle", ".", "--pid-file", "init.pid", &config.id];
-    if !invoke(&create, out_write.into(), err_write.into())?.success() {
+    let mut create = vec!["create", "--bundle", ".", "--pid-file", "init.pid"];
+    let (output, stdout, stderr) = match streams {
+        Streams::Pipes { stdout, stderr } => {
+            (Output::Pipes(stdout.0, stderr.0), stdout.1.into(), stderr.1.into())
+        }
+        Streams::Terminal(console) => {
+            create.extend(["--console-socket", CONSOLE_SOCKET]);
+            (Output::Terminal(console), Stdio::null(), Stdio::null())
+        }
+    };
+    create.push(&config.id);
+    if !invoke(&create, stdout, stderr)?.success() {
         return Err(external_failure());
     }
     let pid = fs::read_to_string("init.pid").map_err(|e| internal("init.pid", e))?;
@@ -93,7 +112,43 @@ pub(super) fn external(runtime: &Path, config: &ShimConfig) -> Result<Launched, 
         let _ = invoke(&["delete", "--force", &config.id], Stdio::null(), Stdio::null());
         return Err(external_failure());
     }
-    Ok(Launched { pid, stdout: out_read, stderr: Some(err_read) })
+    output.launched(pid)
+}
+
+/// The container's standard streams before it is made.
+enum Streams {
+    /// Each with its reading end first.
+    Pipes { stdout: (OwnedFd, OwnedFd), stderr: (OwnedFd, OwnedFd) },
+    /// The socket through which the runtime hands over the terminal.
+    Terminal(UnixListener),
+}
+
+impl Streams {
+    fn open(config: &ShimConfig) -> Result<Self, Failure> {
+        if config.tty {
+            let console = UnixListener::bind(CONSOLE_SOCKET);
+            return console.map(Self::Terminal).map_err(|e| internal(CONSOLE_SOCKET, e));
+        }
+        Ok(Self::Pipes { stdout: pipe()?, stderr: pipe()? })
+    }
+}
+
+/// Our ends of the container's streams.
+enum Output {
+    Pipes(OwnedFd, OwnedFd),
+    Terminal(UnixListener),
+}
+
+impl Output {
+    fn launched(self, pid: i32) -> Result<Launched, Failure> {
+        match self {
+            Self::Pipes(stdout, stderr) => Ok(Launched { pid, stdout, stderr: Some(stderr) }),
+            Self::Terminal(console) => {
+                let terminal = sys::receive_fd(&console).map_err(|e| internal(CONSOLE_SOCKET, e))?;
+                Ok(Launched { pid, stdout: terminal, stderr: None })
+            }
+        }
+    }
 }
 
 /// The last message of the runtime's log, which is where runc and crun say why.

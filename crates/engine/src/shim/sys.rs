@@ -3,7 +3,10 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixListener;
+
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
 /// Whether the last call failed, as an `io::Result`.
 fn check(result: libc::c_long) -> io::Result<libc::c_long> {
@@ -167,4 +170,22 @@ pub(super) fn trim_heap() {
 pub(super) fn kill_raw(pid: i32, signal: i32) -> nix::Result<()> {
     // SAFETY: kill takes integers only.
     nix::errno::Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
+}
+
+/// Accepts one connection and takes the descriptor that comes with its first message.
+pub(super) fn receive_fd(listener: &UnixListener) -> io::Result<OwnedFd> {
+    let (peer, _) = listener.accept()?;
+    let mut text = [0u8; 4096];
+    let mut parts = [io::IoSliceMut::new(&mut text)];
+    let mut space = nix::cmsg_space!([RawFd; 1]);
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(peer.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+    for part in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(fds) = part
+            && let Some(fd) = fds.first()
+        {
+            return Ok(adopt_fd(*fd));
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::UnexpectedEof, "no terminal was handed over"))
 }
