@@ -35,6 +35,11 @@ pub(crate) fn suits(placement: Option<&Placement>, node: &Node) -> bool {
     constraint::parse(constraints).is_ok_and(|constraints| constraint::matches(&constraints, node))
 }
 
+/// What the tasks of a service ask of their nodes.
+pub(crate) fn placement(service: &Service) -> Option<&Placement> {
+    service.spec.as_ref()?.task.as_ref()?.placement.as_ref()
+}
+
 fn only_placement_differs(wanted: &TaskSpec, actual: &TaskSpec) -> bool {
     wanted.placement != actual.placement
         && TaskSpec { placement: actual.placement.clone(), ..wanted.clone() } == *actual

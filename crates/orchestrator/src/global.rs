@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use swarm_proto::v1::node_spec::Availability;
-use swarm_proto::v1::{Node, Placement, Service, Task, TaskState};
+use swarm_proto::v1::{Node, Service, Task, TaskState};
 
-use crate::dirty::{is_dirty, suits};
+use crate::dirty::{is_dirty, placement, suits};
 use crate::plan::Plan;
 use crate::restart::Restarts;
 use crate::slot::SlotKey;
@@ -99,10 +99,6 @@ pub(crate) fn restart(
     } else {
         plan.desire(&task.id, TaskState::Shutdown);
     }
-}
-
-fn placement(service: &Service) -> Option<&Placement> {
-    service.spec.as_ref()?.task.as_ref()?.placement.as_ref()
 }
 
 fn add(plan: &mut Plan, restarts: &mut Restarts, service: &Service, node: &Node) {

@@ -12,10 +12,12 @@
 //! Mirrors SwarmKit's package `manager/orchestrator`.
 
 mod defaults;
+mod delay;
 mod dirty;
 mod enforcer;
 mod global;
 mod history;
+mod jobs;
 mod orchestrator;
 mod plan;
 mod reaper;

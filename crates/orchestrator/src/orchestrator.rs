@@ -3,7 +3,6 @@
 //! Tasks come before services: a task that ended is replaced in its slot before the slots are counted.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use swarm_proto::id::IdSource;
@@ -13,9 +12,9 @@ use swarm_store::{Change, ControlLoop, Delta, Tables, Write};
 
 use crate::plan::Plan;
 use crate::restart::Restarts;
-use crate::task::{is_dead, is_invalid, is_runnable, mode};
+use crate::task::{is_dead, is_invalid, mode, observed};
 use crate::update::Updates;
-use crate::{global, replicated};
+use crate::{global, jobs, replicated};
 
 /// The orchestrator's state: what to look at, what is delayed and what is being updated.
 pub struct Orchestrator {
@@ -121,8 +120,12 @@ impl Orchestrator {
             Some(new) if needs_look(tables, new) => {
                 self.tasks.insert(new.id.clone());
             }
+            // One completion of a job more: the next may start.
+            Some(new) if has_completed_job(new) => {
+                self.services.insert(new.service_id.clone());
+            }
             // Somebody deleted a task that was to run: its slot is empty now.
-            None if is_runnable(task) => {
+            None if is_wanted(task) => {
                 self.services.insert(task.service_id.clone());
             }
             _ => {}
@@ -173,7 +176,10 @@ impl Orchestrator {
             match mode(&service) {
                 Some(Mode::Replicated(_)) => self.restarts.restart(plan, &service, &task),
                 Some(Mode::Global(_)) => global::restart(plan, &mut self.restarts, &service, &task),
-                _ => {}
+                Some(Mode::ReplicatedJob(_) | Mode::GlobalJob(_)) => {
+                    jobs::restart(plan, &mut self.restarts, &service, &task);
+                }
+                None => {}
             }
         }
     }
@@ -181,20 +187,17 @@ impl Orchestrator {
     fn reconcile(&mut self, plan: &mut Plan) {
         for id in std::mem::take(&mut self.services) {
             let Some(service) = plan.tables.get::<Service>(&id).cloned() else { continue };
+            let (restarts, updates) = (&mut self.restarts, &mut self.updates);
             match mode(&service) {
                 Some(Mode::Replicated(replicated)) => {
-                    replicated::reconcile(
-                        plan,
-                        &mut self.restarts,
-                        &mut self.updates,
-                        &service,
-                        replicated.replicas,
-                    );
+                    replicated::reconcile(plan, restarts, updates, &service, replicated.replicas);
                 }
-                Some(Mode::Global(_)) => {
-                    global::reconcile(plan, &mut self.restarts, &mut self.updates, &service)
+                Some(Mode::Global(_)) => global::reconcile(plan, restarts, updates, &service),
+                Some(Mode::ReplicatedJob(job)) => {
+                    jobs::reconcile_replicated(plan, restarts, &service, job)
                 }
-                _ => {}
+                Some(Mode::GlobalJob(_)) => jobs::reconcile_global(plan, restarts, &service),
+                None => {}
             }
         }
         self.reconcile_nodes(plan);
@@ -205,13 +208,18 @@ impl Orchestrator {
         if nodes.is_empty() {
             return;
         }
-        let is_global = |service: &&Arc<Service>| matches!(mode(service), Some(Mode::Global(_)));
-        let services: Vec<_> = plan.tables.iter::<Service>().filter(is_global).cloned().collect();
-        for node in
-            nodes.iter().filter_map(|id| plan.tables.get::<Node>(id).cloned()).collect::<Vec<_>>()
-        {
-            for service in &services {
-                global::reconcile_node(plan, &mut self.restarts, &self.updates, service, &node);
+        let nodes: Vec<_> =
+            nodes.iter().filter_map(|id| plan.tables.get::<Node>(id).cloned()).collect();
+        let services: Vec<_> = plan.tables.iter::<Service>().cloned().collect();
+        for service in &services {
+            match mode(service) {
+                Some(Mode::Global(_)) => nodes.iter().for_each(|node| {
+                    global::reconcile_node(plan, &mut self.restarts, &self.updates, service, node);
+                }),
+                Some(Mode::GlobalJob(_)) => {
+                    jobs::reconcile_global(plan, &mut self.restarts, service)
+                }
+                _ => {}
             }
         }
     }
@@ -222,11 +230,15 @@ fn is_wanted(task: &Task) -> bool {
     !task.service_id.is_empty() && task.desired_state <= TaskState::Complete as i32
 }
 
-/// Whether a task that is to run cannot: it ended, or its node cannot keep it.
+/// Whether a task that is to run cannot: it ended, or its node cannot keep it. A job's task that completed is no such.
 fn needs_look(tables: &Tables, task: &Task) -> bool {
     let loses_node = || {
         !task.node_id.is_empty()
             && tables.get::<Node>(&task.node_id).is_none_or(|node| is_invalid(node))
     };
-    is_wanted(task) && is_runnable(task) && (is_dead(task) || loses_node())
+    is_wanted(task) && !has_completed_job(task) && (is_dead(task) || loses_node())
+}
+
+fn has_completed_job(task: &Task) -> bool {
+    task.job_iteration.is_some() && observed(task) == TaskState::Complete as i32
 }

@@ -13,18 +13,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use swarm_proto::id::IdSource;
-use swarm_proto::timestamp::to_system_time;
 use swarm_proto::v1::{Node, Service, Task, TaskState, UpdateStatus, update_status};
 use swarm_store::Tables;
 
 use crate::defaults::restart_delay;
+use crate::delay::{Delay, OLD_TASK_TIMEOUT};
 use crate::history::History;
 use crate::plan::Plan;
 use crate::slot::SlotKey;
 use crate::task::{is_dead, is_down, is_invalid, is_runnable, is_stopped, new_task, status_time};
-
-/// How long a replacement waits for the task before it to stop; a node that does not answer must not hold it for ever.
-const OLD_TASK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Replaces tasks. Its state is derived: what is delayed and what was restarted can be read from the tables again.
 pub(crate) struct Restarts {
@@ -37,17 +34,6 @@ pub(crate) struct Restarts {
     waiting: BTreeSet<(String, String)>,
     /// Delayed tasks to look at because what they wait for changed.
     check: BTreeSet<String>,
-}
-
-/// Why a task is not started yet.
-#[derive(Debug, Clone)]
-struct Delay {
-    start_at: SystemTime,
-    /// The task to wait for, and until when at most.
-    wait_for: Option<(String, SystemTime)>,
-    /// Whether the delayed task ended meanwhile and is to be replaced when the delay is over: this keeps a task that
-    /// fails while it is prepared from being replaced in a tight loop.
-    failed: bool,
 }
 
 impl Restarts {
@@ -82,8 +68,10 @@ impl Restarts {
             task.desired_state == TaskState::Ready as i32 && !task.service_id.is_empty()
         };
         for task in tables.iter::<Task>().filter(ready) {
-            let delay =
-                known.get(&task.id).cloned().unwrap_or_else(|| reconstruct(now, tables, task));
+            let delay = known
+                .get(&task.id)
+                .cloned()
+                .unwrap_or_else(|| Delay::reconstruct(now, tables, task));
             self.insert(&task.id, delay);
         }
     }
@@ -100,6 +88,11 @@ impl Restarts {
 
     pub(crate) fn forget_service(&mut self, service_id: &str) {
         self.history.forget_service(service_id);
+    }
+
+    /// Whether `task`, which ended, is to be replaced under its restart policy.
+    pub(crate) fn should_restart(&self, task: &Task, service: &Service) -> bool {
+        self.history.should_restart(task, service)
     }
 
     pub(crate) fn is_delayed(&self, task_id: &str) -> bool {
@@ -202,7 +195,7 @@ impl Restarts {
             return true;
         };
         if task.desired_state < TaskState::Running as i32 {
-            if let Some(next) = postponed(plan.now, &plan.tables, delay) {
+            if let Some(next) = delay.postponed(plan.now, &plan.tables) {
                 self.due.remove(&(delay.start_at, id.to_owned()));
                 self.due.insert((next, id.to_owned()));
                 return false;
@@ -239,34 +232,6 @@ impl Restarts {
         }
         self.due.remove(&(delay.start_at, id.to_owned()));
     }
-}
-
-/// Until when a delay goes on at least; none if it is over.
-fn postponed(now: SystemTime, tables: &Tables, delay: &Delay) -> Option<SystemTime> {
-    if now < delay.start_at {
-        return Some(delay.start_at);
-    }
-    let (old, until) = delay.wait_for.as_ref()?;
-    let runs = tables.get::<Task>(old).is_some_and(|task| {
-        let node = tables.get::<Node>(&task.node_id);
-        !is_stopped(task) && (task.node_id.is_empty() || node.is_some_and(|node| !is_down(node)))
-    });
-    (runs && now < *until).then_some(*until)
-}
-
-/// The delay of a task that an earlier leader left desired READY: what remains of its restart delay, and whichever task
-/// of its slot is still on its way out.
-fn reconstruct(now: SystemTime, tables: &Tables, task: &Task) -> Delay {
-    let status = task.status.as_ref();
-    let since = status.and_then(|status| status.applied_at.as_ref().or(status.timestamp.as_ref()));
-    let delay = restart_delay(task);
-    let start_at =
-        since.map_or(now + delay, |since| to_system_time(since) + delay).min(now + delay);
-    let slot = SlotKey::of(task).tasks(tables);
-    let predecessor =
-        slot.iter().find(|other| other.id != task.id && !is_runnable(other) && !is_stopped(other));
-    let wait_for = predecessor.map(|other| (other.id.clone(), now + OLD_TASK_TIMEOUT));
-    Delay { start_at, wait_for, failed: is_dead(task) }
 }
 
 fn is_rolling_back(service: &Service) -> bool {

@@ -1,6 +1,7 @@
 //! Whole lives of services: all control loops to their fixpoint, agents played by a few lines, time by a variable.
 
 mod failover;
+mod jobs;
 mod scaling;
 mod updating;
 mod world;

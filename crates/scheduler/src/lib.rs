@@ -11,6 +11,7 @@
 pub mod constraint;
 pub mod generic;
 
+mod decision;
 mod demand;
 mod failures;
 mod filter;

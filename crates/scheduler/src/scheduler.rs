@@ -8,18 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use swarm_proto::timestamp::from_system_time;
-use swarm_proto::v1::{Node, Service, Task, TaskState, TaskStatus, service_spec};
+use swarm_proto::v1::{Node, Service, Task, TaskState, service_spec};
 use swarm_store::{Change, ControlLoop, Delta, Tables, Write};
 
+use crate::decision::{ASSIGNED, CONFIRMED, assign, no_suitable_node, refuse, shut_down};
 use crate::demand::Demand;
 use crate::failures::{Failures, VersionedService};
 use crate::filter;
 use crate::node::{NodeInfo, is_active, is_placed, observed, resources};
 use crate::spread::Spread;
-
-const ASSIGNED: &str = "scheduler assigned task to node";
-const CONFIRMED: &str = "scheduler confirmed task can run on preassigned node";
 
 /// The scheduler's state: derived from the tables, but for the failures that it saw.
 #[derive(Debug, Default)]
@@ -238,49 +235,6 @@ impl Scheduler {
             }));
             self.unassigned.extend(rest.into_iter().map(|task| task.id.clone()));
         }
-    }
-}
-
-fn assign(now: SystemTime, task: &Task, demand: &Demand, info: &NodeInfo, message: &str) -> Task {
-    let choose = |(kind, value): &(String, i64)| info.generic.choose(kind, *value);
-    Task {
-        node_id: info.node.id.clone(),
-        assigned_generic_resources: demand.generic.iter().flat_map(choose).collect(),
-        status: Some(TaskStatus {
-            state: TaskState::Assigned as i32,
-            timestamp: Some(from_system_time(now)),
-            message: message.to_owned(),
-            ..TaskStatus::default()
-        }),
-        ..task.clone()
-    }
-}
-
-/// Tells why a task waits, unless it says so already: an unplaceable task costs no write at each attempt.
-fn refuse(now: SystemTime, task: &Task, reason: String) -> Option<Write> {
-    let status = task.status.clone().unwrap_or_default();
-    if status.err == reason {
-        return None;
-    }
-    let status = TaskStatus { err: reason, timestamp: Some(from_system_time(now)), ..status };
-    Some(Write::UpdateTask(Box::new(Task { status: Some(status), ..task.clone() })))
-}
-
-fn shut_down(now: SystemTime, task: &Task) -> Task {
-    let status = TaskStatus {
-        state: TaskState::Shutdown as i32,
-        timestamp: Some(from_system_time(now)),
-        err: String::new(),
-        ..task.status.clone().unwrap_or_default()
-    };
-    Task { status: Some(status), ..task.clone() }
-}
-
-fn no_suitable_node(explanation: &str) -> String {
-    if explanation.is_empty() {
-        "no suitable node".to_owned()
-    } else {
-        format!("no suitable node ({explanation})")
     }
 }
 

@@ -14,7 +14,7 @@ fn world(replicas: u64, config: UpdateConfig) -> World {
     world.replicated("s", replicas);
     world.change::<Service>("s", |service| {
         let spec = service.spec.get_or_insert_default();
-        spec.update = Some(config.clone());
+        spec.update = Some(config);
         spec.rollback = Some(config);
     });
     world.pass(60);
@@ -179,4 +179,16 @@ fn scaling_alone_replaces_nothing() {
         .filter(|task| is_running(task) && before.contains(&task.id))
         .count();
     assert_eq!((kept, status(&world).0), (3, UpdateState::Unknown));
+}
+
+#[test]
+fn a_rollback_without_a_previous_specification_pauses() {
+    let failing = UpdateConfig { failure_action: FailureAction::Rollback as i32, ..config(1, 0) };
+    let mut world = world(2, failing);
+    world.broken_image = Some("broken".into());
+    world.update("s", |spec| set_image(spec, "broken"));
+    world.change::<Service>("s", |service| service.previous_spec = None);
+    world.pass(100);
+    let (state, text) = status(&world);
+    assert_eq!((state, running(&world, "alpine")), (UpdateState::Paused, 1), "{text}");
 }

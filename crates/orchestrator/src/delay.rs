@@ -1,0 +1,58 @@
+//! Why a task that is desired READY is not started yet, and until when.
+
+use std::time::{Duration, SystemTime};
+
+use swarm_proto::timestamp::to_system_time;
+use swarm_proto::v1::{Node, Task};
+use swarm_store::Tables;
+
+use crate::defaults::restart_delay;
+use crate::slot::SlotKey;
+use crate::task::{is_dead, is_down, is_runnable, is_stopped};
+
+/// How long a replacement waits for the task before it to stop; a node that does not answer must not hold it for ever.
+pub(crate) const OLD_TASK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Why a task is not started yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Delay {
+    pub(crate) start_at: SystemTime,
+    /// The task to wait for, and until when at most.
+    pub(crate) wait_for: Option<(String, SystemTime)>,
+    /// Whether the delayed task ended meanwhile and is to be replaced when the delay is over: this keeps a task that
+    /// fails while it is prepared from being replaced in a tight loop.
+    pub(crate) failed: bool,
+}
+
+impl Delay {
+    /// Until when a delay goes on at least; none if it is over.
+    pub(crate) fn postponed(&self, now: SystemTime, tables: &Tables) -> Option<SystemTime> {
+        if now < self.start_at {
+            return Some(self.start_at);
+        }
+        let (old, until) = self.wait_for.as_ref()?;
+        let runs = tables.get::<Task>(old).is_some_and(|task| {
+            let node = tables.get::<Node>(&task.node_id);
+            !is_stopped(task)
+                && (task.node_id.is_empty() || node.is_some_and(|node| !is_down(node)))
+        });
+        (runs && now < *until).then_some(*until)
+    }
+
+    /// The delay of a task that an earlier leader left desired READY: what remains of its restart delay, and whichever task
+    /// of its slot is still on its way out.
+    pub(crate) fn reconstruct(now: SystemTime, tables: &Tables, task: &Task) -> Self {
+        let status = task.status.as_ref();
+        let since =
+            status.and_then(|status| status.applied_at.as_ref().or(status.timestamp.as_ref()));
+        let delay = restart_delay(task);
+        let start_at =
+            since.map_or(now + delay, |since| to_system_time(since) + delay).min(now + delay);
+        let slot = SlotKey::of(task).tasks(tables);
+        let predecessor = slot
+            .iter()
+            .find(|other| other.id != task.id && !is_runnable(other) && !is_stopped(other));
+        let wait_for = predecessor.map(|other| (other.id.clone(), now + OLD_TASK_TIMEOUT));
+        Self { start_at, wait_for, failed: is_dead(task) }
+    }
+}
