@@ -7,6 +7,9 @@ pub mod command;
 pub mod member;
 pub mod window;
 
+#[cfg(test)]
+mod tests;
+
 pub use command::{Change, Command, Persist};
 pub use member::{Member, MemberOptions};
 pub use window::Window;

@@ -33,7 +33,11 @@ impl Window {
     /// The window over what a log held.
     pub fn new(recovered: &Recovered) -> Self {
         Self {
-            hard_state: recovered.hard_state.clone(),
+            // A snapshot is made of committed entries alone, even where the hard state that says so was not flushed.
+            hard_state: HardState {
+                commit: recovered.hard_state.commit.max(position(&recovered.snapshot).index),
+                ..recovered.hard_state.clone()
+            },
             conf_state: recovered.snapshot.get_metadata().get_conf_state().clone(),
             compacted: recovered.compacted,
             bytes: recovered.entries.iter().map(size).sum(),

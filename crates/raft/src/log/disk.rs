@@ -24,7 +24,7 @@ const FILE: &str = "raft.redb";
 const CACHE_BYTES: usize = 1 << 20;
 
 const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
-const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
 /// A log in a directory of its own.
 pub struct DiskLog {

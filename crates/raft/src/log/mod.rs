@@ -7,6 +7,9 @@ pub mod disk;
 pub mod memory;
 mod record;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 
 use raft::eraftpb::{Entry, HardState, Snapshot};
