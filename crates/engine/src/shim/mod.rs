@@ -16,6 +16,7 @@ mod launch;
 mod monitor;
 mod runtime;
 mod sys;
+mod trace;
 
 pub(crate) use bundle::write_atomic;
 pub use bundle::{ExitRecord, LaunchReply, ShimConfig};

@@ -13,7 +13,7 @@ use libcontainer::syscall::syscall::SyscallType;
 use super::bundle::ShimConfig;
 use super::executor::{ContainerExecutor, Failure};
 use super::launch::{internal, read_failure};
-use super::{SECCOMP_FILE, sys};
+use super::{SECCOMP_FILE, sys, trace};
 
 /// A running container: its init's PID and the reading ends of its output.
 pub(super) struct Launched {
@@ -32,6 +32,7 @@ const STATE_DIR: &str = "state";
 
 /// Creates and starts the container of the present directory with libcontainer.
 pub(super) fn libcontainer(config: &ShimConfig) -> Result<Launched, Failure> {
+    trace::collect().map_err(|e| internal("trace", e))?;
     let streams = Streams::open(config)?;
     let (failure_read, failure_write) = pipe()?;
     let null = File::open("/dev/null").map_err(|e| internal("/dev/null", e))?;
@@ -203,6 +204,9 @@ fn create_failed(error: &dyn std::error::Error) -> Failure {
         }
         cause = inner.source();
     }
-    sys::trim_heap();
+    if let Some(detail) = trace::first_error().filter(|detail| !message.contains(detail)) {
+        message.push_str(": ");
+        message.push_str(&detail);
+    }
     Failure { exit_code: 128, message }
 }

@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 /// Folders of /dev that are mounts or private to the host (moby skips the same).
 const SKIPPED: [&str; 7] = ["pts", "shm", "fd", "mqueue", "console", ".lxc", "lxd"];
 
+/// Nodes that every runtime makes by itself.
+const MADE_BY_RUNTIME: [&str; 7] = ["null", "zero", "full", "random", "urandom", "tty", "ptmx"];
+
 /// A device node of the host and where it goes.
 #[derive(Debug, Clone)]
 pub(crate) struct ResolvedDevice {
@@ -80,8 +83,13 @@ fn node(source: &Path, destination: &Path, access: &str) -> Option<ResolvedDevic
 
 /// The nodes to make in the container.
 pub(super) fn nodes(devices: &[ResolvedDevice]) -> Result<Vec<LinuxDevice>> {
+    let made = |device: &&ResolvedDevice| {
+        let names = MADE_BY_RUNTIME.iter().map(|name| Path::new("/dev").join(name));
+        names.into_iter().any(|path| path == device.destination)
+    };
     devices
         .iter()
+        .filter(|device| !made(device))
         .map(|device| {
             built(
                 LinuxDeviceBuilder::default()

@@ -123,8 +123,7 @@ fn linux(input: &SpecInput<'_>) -> Result<Linux> {
         .cgroups_path(input.cgroup.clone())
         .namespaces(namespaces(input)?)
         .resources(resources::resources(input.host, devices::rules(input)?)?)
-        .devices(devices::nodes(input.devices)?)
-        .rootfs_propagation("rprivate");
+        .devices(devices::nodes(input.devices)?);
     if let Some(sysctls) = input.host.sysctls.clone() {
         builder = builder.sysctl(sysctls);
     }
