@@ -13,6 +13,8 @@ use crate::{CaError, NodeCertificate, RootCa, TlsMaterials};
 const ROOT_CERTIFICATE: &str = "swarm-root-ca.crt";
 const NODE_CERTIFICATE: &str = "swarm-node.crt";
 const NODE_KEY: &str = "swarm-node.key";
+/// A new key until its certificate is on disk; a crash in between leaves it here.
+const NODE_KEY_NEXT: &str = "swarm-node.key.next";
 const CERTIFICATE_MODE: u32 = 0o644;
 const KEY_MODE: u32 = 0o600;
 
@@ -41,11 +43,18 @@ impl CertificateFiles {
 
     /// The node's certificate and key, checked against the root; an expired one too, since it may yet be renewed.
     pub fn load_node(&self, root: &RootCa) -> Result<NodeCertificate, CaError> {
-        NodeCertificate::from_pem_even_if_expired(
-            &self.read(NODE_CERTIFICATE)?,
-            &self.read(NODE_KEY)?,
-            root,
-        )
+        let chain = self.read(NODE_CERTIFICATE)?;
+        let load =
+            |name| NodeCertificate::from_pem_even_if_expired(&chain, &self.read(name)?, root);
+        let loaded = load(NODE_KEY);
+        // A crash may have come between certificate and key.
+        if loaded.is_err()
+            && let Ok(interrupted) = load(NODE_KEY_NEXT)
+        {
+            self.rename(NODE_KEY_NEXT, NODE_KEY)?;
+            return Ok(interrupted);
+        }
+        loaded
     }
 
     /// Root and certificate as they were when the daemon last ran.
@@ -60,11 +69,11 @@ impl CertificateFiles {
         self.write(ROOT_CERTIFICATE, root.certificates_pem(), CERTIFICATE_MODE)
     }
 
-    /// Keeps the node's certificate and key. The key goes first: a key without its certificate asks for a new one, as
-    /// does a certificate with the wrong key.
+    /// Keeps the node's certificate and key. A crash at any point leaves a pair that [`Self::load_node`] finds.
     pub fn save_node(&self, chain_pem: &[u8], key_pem: &[u8]) -> Result<(), CaError> {
-        self.write(NODE_KEY, key_pem, KEY_MODE)?;
-        self.write(NODE_CERTIFICATE, chain_pem, CERTIFICATE_MODE)
+        self.write(NODE_KEY_NEXT, key_pem, KEY_MODE)?;
+        self.write(NODE_CERTIFICATE, chain_pem, CERTIFICATE_MODE)?;
+        self.rename(NODE_KEY_NEXT, NODE_KEY)
     }
 
     /// Forgets everything, as leaving the swarm does.
@@ -85,6 +94,13 @@ impl CertificateFiles {
         fs::create_dir_all(&self.directory).map_err(|e| self.failed("create", "", e))?;
         let path = self.directory.join(name);
         write_atomically(&path, content, mode).map_err(|e| self.failed("write", name, e))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), CaError> {
+        let renamed = fs::rename(self.directory.join(from), self.directory.join(to));
+        renamed
+            .and_then(|()| File::open(&self.directory)?.sync_all())
+            .map_err(|e| self.failed("write", to, e))
     }
 
     fn failed(&self, action: &'static str, name: &str, source: io::Error) -> CaError {
@@ -137,6 +153,27 @@ mod tests {
         assert!(matches!(files.load(), Err(CaError::Untrusted(_))));
         files.remove().expect("removed");
         assert!(matches!(files.load(), Err(CaError::NoLocalRoot)));
+    }
+
+    #[test]
+    fn a_crash_while_saving_leaves_a_pair() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let files = CertificateFiles::in_state(directory.path());
+        let root = RootCa::create().expect("created");
+        let issue = |node_id: &str| {
+            let identity =
+                Identity { node_id: node_id.into(), role: Role::Worker, organization: "c".into() };
+            root.issue(&identity).expect("issued")
+        };
+        let ((old_key, old_chain), (new_key, new_chain)) = (issue("old"), issue("new"));
+        files.save_node(&old_chain, &old_key).expect("saved");
+        let node_id = || files.load_node(&root).expect("loaded").identity().node_id.clone();
+        files.write(NODE_KEY_NEXT, &new_key, KEY_MODE).expect("written");
+        assert_eq!(node_id(), "old");
+        files.write(NODE_CERTIFICATE, &new_chain, CERTIFICATE_MODE).expect("written");
+        assert_eq!(node_id(), "new");
+        // The key is where others look for it now.
+        assert_eq!(files.read(NODE_KEY).expect("there"), new_key);
     }
 
     #[test]
