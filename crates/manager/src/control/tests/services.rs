@@ -1,0 +1,94 @@
+//! Services: their life, what is refused, ports, lists.
+
+use super::*;
+
+#[tokio::test]
+async fn services_are_created_updated_and_removed() {
+    let (_, mut client) = cluster().await;
+    let first = create(&mut client, spec("web")).await.expect("created");
+    refused(
+        create(&mut client, spec("WEB")).await,
+        "AlreadyExists desc = name conflicts with an existing object: service WEB already exists",
+    );
+    let mut wanted = spec("web");
+    wanted.mode = Some(Mode::Replicated(ReplicatedService { replicas: 5 }));
+    let answer = client.update_service(update_of(&first, wanted.clone())).await.expect("updated");
+    let second = answer.into_inner().service.expect("a service");
+    assert_eq!((&second.spec, &second.previous_spec), (&Some(wanted.clone()), &first.spec));
+    assert_eq!(second.spec_version.map(|v| v.index), Some(first.version()));
+    refused(
+        client.update_service(update_of(&first, wanted)).await,
+        "Unknown desc = update out of sequence",
+    );
+    let rollback = UpdateServiceRequest {
+        rollback: Rollback::Previous.into(),
+        ..update_of(&second, spec("web"))
+    };
+    let third = client.update_service(rollback).await.expect("rolled back").into_inner().service;
+    let third = third.expect("a service");
+    assert_eq!((&third.spec, &third.previous_spec), (&first.spec, &second.spec));
+    assert_eq!(
+        third.update_status.map(|s| s.message).as_deref(),
+        Some("manually requested rollback")
+    );
+    let get = GetServiceRequest { service_id: first.id.clone(), insert_defaults: true };
+    let shown = client.get_service(get.clone()).await.expect("found").into_inner().service;
+    assert_eq!(shown.and_then(|s| s.spec?.update).map(|update| update.parallelism), Some(1));
+    let remove = RemoveServiceRequest { service_id: first.id.clone() };
+    client.remove_service(remove.clone()).await.expect("removed");
+    let gone = format!("NotFound desc = service {} not found", first.id);
+    refused(client.remove_service(remove).await, &gone);
+    refused(client.get_service(get).await, &gone);
+}
+
+#[tokio::test]
+async fn changes_that_need_a_new_service_are_refused() {
+    let (_, mut client) = cluster().await;
+    let service = create(&mut client, spec("web")).await.expect("created");
+    let global = ServiceSpec { mode: Some(Mode::Global(GlobalService {})), ..spec("web") };
+    for (wanted, expect) in [
+        (spec("api"), "Unimplemented desc = renaming services is not supported"),
+        (global, "Unimplemented desc = service mode change is not allowed"),
+    ] {
+        refused(client.update_service(update_of(&service, wanted)).await, expect);
+    }
+    let nobody = Service { id: "nobody".into(), ..service };
+    refused(
+        client.update_service(update_of(&nobody, spec("web"))).await,
+        "NotFound desc = service nobody not found",
+    );
+}
+
+#[tokio::test]
+async fn published_ports_collide() {
+    let (store, mut client) = cluster().await;
+    refused(
+        create(&mut client, with_ports("web", vec![port(80, PublishMode::Ingress)])).await,
+        "FailedPrecondition desc = service needs ingress network, but no ingress network is present",
+    );
+    let network =
+        NetworkSpec { annotations: annotations("ingress"), ingress: true, ..Default::default() };
+    let network = Network { id: "ingress".into(), spec: Some(network), ..Default::default() };
+    store.update(|tx| tx.create(network)).await.expect("written");
+    let first =
+        with_ports("first", vec![port(80, PublishMode::Ingress), port(81, PublishMode::Host)]);
+    let first = create(&mut client, first).await.expect("created");
+    for (number, mode, kind) in [
+        (80, PublishMode::Ingress, Some("an ingress")),
+        (80, PublishMode::Host, Some("an ingress")),
+        (81, PublishMode::Ingress, Some("a host-published")),
+        (81, PublishMode::Host, None),
+    ] {
+        let result = create(&mut client, with_ports("second", vec![port(number, mode)])).await;
+        match kind {
+            None => drop(result.expect("created")),
+            Some(kind) => refused(
+                result,
+                &format!(
+                    "InvalidArgument desc = port '{number}' is already in use by service 'first' ({}) as {kind} port",
+                    first.id
+                ),
+            ),
+        }
+    }
+}
