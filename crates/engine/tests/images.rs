@@ -154,6 +154,10 @@ fn bad_archives_leave_nothing_behind() {
                 .symlink("out", &("../".repeat(30) + &folder[1..]))
                 .file("out/victim", b"evil")),
         ),
+        (
+            "symlink that climbs out",
+            one(Layer::new().folder("a", 0o755).symlink("a/out", "../../etc")),
+        ),
         ("hard link outside", one(Layer::new().hard_link("link", absolute))),
         ("hard link up", one(Layer::new().hard_link("link", &up))),
         (
@@ -272,7 +276,7 @@ fn tags_move_and_images_go_with_their_last_name() {
     let (root, store) = store();
     let empty = store_files(root.path());
     let shared = Layer::new().file("base", b"base");
-    load(&store, &docker_archive(&[shared.clone()], &["base:1"])).expect("load");
+    load(&store, &docker_archive(std::slice::from_ref(&shared), &["base:1"])).expect("load");
     load(&store, &docker_archive(&[shared, Layer::new().file("top", b"top")], &["app:1"]))
         .expect("load");
     let app = store.resolve("app:1").expect("app");

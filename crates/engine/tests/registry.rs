@@ -4,10 +4,11 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::archive::Layer;
+use support::archive::{Layer, config, gzip};
+use support::fake_registry::{Answer, Content, FakeRegistry};
 use support::registry::{LOGIN, Registry};
 use support::store_files;
-use swarm_engine::image::{ImageStore, ListOptions, Message, Progress, Reference};
+use swarm_engine::image::{Digest, ImageStore, ListOptions, Message, Progress, Reference};
 use swarm_engine::registry::{PullRequest, RegistryAuth, RegistryClient, RegistryConfig};
 use swarm_engine::{ErrorClass, Result};
 use tempfile::TempDir;
@@ -89,7 +90,7 @@ async fn a_pull_brings_the_image_and_tells_docker() {
     assert_eq!(std::fs::read(dirs[0].join("a")).expect("content"), b"one");
     let listed = host.images.list(&ListOptions::default()).expect("list");
     assert_eq!(listed[0].repo_digests, [format!("{}/team/app@{digest}", registry.address)]);
-    assert_eq!(listed[0].repo_tags, [image.clone()]);
+    assert_eq!(listed[0].repo_tags, std::slice::from_ref(&image));
 
     let again = text(&host.pull(&image, RegistryAuth::Anonymous).await.expect("pull again"));
     assert_eq!(
@@ -254,4 +255,103 @@ async fn two_pulls_of_one_image_at_once_both_succeed() {
     one.expect("first");
     two.expect("second");
     assert_eq!(host.images.list(&ListOptions::default()).expect("list").len(), 1);
+}
+
+/// An image for a fake registry: the answers that make it up, and its layer's digest.
+fn prepared() -> (Content, Digest) {
+    let tar = Layer::new().file("a", b"one").tar();
+    let (layer, config) = (gzip(&tar), config(&[Digest::of(&tar)]));
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": MANIFEST,
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": Digest::of(&config), "size": config.len()},
+        "layers": [{"mediaType": "x", "digest": Digest::of(&layer), "size": layer.len()}],
+    });
+    let manifest = serde_json::to_vec(&manifest).expect("JSON");
+    let blob = |bytes: &[u8]| {
+        (format!("/v2/app/blobs/{}", Digest::of(bytes)), answer("application/octet-stream", bytes))
+    };
+    let answers = [
+        ("/v2/app/manifests/v1".to_owned(), answer(MANIFEST, &manifest)),
+        (format!("/v2/app/manifests/{}", Digest::of(&manifest)), answer(MANIFEST, &manifest)),
+        blob(&config),
+        blob(&layer),
+    ];
+    (Content { answers: answers.into(), login: None }, Digest::of(&layer))
+}
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+fn answer(kind: &'static str, body: &[u8]) -> Answer {
+    Answer { status: 200, kind, body: body.to_vec() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_service_is_asked_for_a_token() {
+    // Base64 of `testuser:secret`.
+    let login = Some("Basic dGVzdHVzZXI6c2VjcmV0".to_owned());
+    let registry = FakeRegistry::start(Content { login, ..prepared().0 });
+    let host = host(RegistryConfig::default());
+    let image = format!("{}/app:v1", registry.address);
+    let error = host.pull(&image, RegistryAuth::Anonymous).await.expect_err("anonymous");
+    let name = format!("{}/app", registry.address);
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "pull access denied for {name}, repository does not exist or may require 'docker login': \
+             denied: requested access to the resource is denied"
+        )
+    );
+    assert_eq!(error.class(), ErrorClass::NotFound);
+    let error = host.pull(&image, basic("wrong")).await.expect_err("wrong password");
+    let url = format!("http://{}/v2/", registry.address);
+    assert_eq!(
+        error.to_string(),
+        format!("Get \"{url}\": unauthorized: incorrect username or password")
+    );
+    host.pull(&image, basic(LOGIN.1)).await.expect("pull");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn content_that_is_not_what_its_name_says_is_refused() {
+    let (good, layer) = prepared();
+    let change = |path: &str, body: &[u8]| {
+        let mut content = good.clone();
+        content.answers.get_mut(path).expect(path).body = body.to_vec();
+        content
+    };
+    let manifest = good
+        .answers
+        .keys()
+        .find(|path| path.contains("/manifests/sha256:"))
+        .expect("manifest")
+        .clone();
+    let pinned = manifest.rsplit('/').next().expect("digest").to_owned();
+    let other = [good.answers[&manifest].body.as_slice(), b" "].concat();
+    let layer = format!("/v2/app/blobs/{layer}");
+    let config = good
+        .answers
+        .keys()
+        .find(|path| path.contains("/blobs/") && **path != layer)
+        .expect("config");
+    let evil = Layer::new().file("a", b"evil").tar();
+    for (what, content, image) in [
+        ("manifest", change(&manifest, &other), format!("app@{pinned}")),
+        ("config", change(config, b"{}"), "app:v1".to_owned()),
+        ("layer", change(&layer, &gzip(&evil)), "app:v1".to_owned()),
+        ("garbage", change("/v2/app/manifests/v1", b"<html>"), "app:v1".to_owned()),
+        (
+            "schema 1",
+            change("/v2/app/manifests/v1", br#"{"schemaVersion":1}"#),
+            "app:v1".to_owned(),
+        ),
+    ] {
+        let registry = FakeRegistry::start(content);
+        let host = host(RegistryConfig::default());
+        let before = store_files(host.root.path());
+        let pulled =
+            host.pull(&format!("{}/{image}", registry.address), RegistryAuth::Anonymous).await;
+        assert!(pulled.is_err(), "{what}");
+        assert!(host.images.list(&ListOptions::default()).expect("list").is_empty(), "{what}");
+        assert_eq!(store_files(host.root.path()), before, "{what}");
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
+use oci_client::errors::DigestError;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -99,9 +100,7 @@ async fn fetch(
     let local = |error| Broken::ForGood(io("store layer")(error));
     let mut file = tokio::fs::File::create(target).await.map_err(local)?;
     let (mut received, mut shown) = (0u64, Instant::now());
-    while let Some(chunk) =
-        stream.try_next().await.map_err(|e| Broken::Line(io("download layer")(e)))?
-    {
+    while let Some(chunk) = stream.try_next().await.map_err(|e| broken(e, layer))? {
         received += chunk.len() as u64;
         if layer.size > 0 && received > layer.size {
             let message = format!("layer {} is longer than its manifest says", layer.digest);
@@ -117,6 +116,15 @@ async fn fetch(
         }
     }
     file.flush().await.map_err(local)
+}
+
+/// A stream that ends with the wrong digest would do so again; all else may be the line.
+fn broken(error: std::io::Error, layer: &Descriptor) -> Broken {
+    if error.get_ref().is_some_and(|inner| inner.is::<DigestError>()) {
+        let message = format!("filesystem layer verification failed for digest {}", layer.digest);
+        return Broken::ForGood(Error::system(message).with_source(error));
+    }
+    Broken::Line(io("download layer")(error))
 }
 
 /// Counts down as dockerd does: five seconds more each time.

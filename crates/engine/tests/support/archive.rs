@@ -12,8 +12,11 @@ use tar::{Builder, EntryType, Header};
 
 use super::MTIME;
 
-/// Ways to compress a layer.
-pub(crate) const COMPRESSIONS: [(fn(&[u8]) -> Vec<u8>, &str); 3] =
+/// A way to compress a layer.
+pub(crate) type Compress = fn(&[u8]) -> Vec<u8>;
+
+/// All of them.
+pub(crate) const COMPRESSIONS: [(Compress, &str); 3] =
     [(plain, "plain"), (gzip, "gzip"), (zstd, "zstd")];
 
 /// A layer's tar archive in the making.
@@ -151,11 +154,7 @@ pub(crate) fn docker_archive(layers: &[Layer], tags: &[&str]) -> Vec<u8> {
 }
 
 /// An OCI layout with its layers compressed.
-pub(crate) fn oci_archive(
-    layers: &[Layer],
-    name: Option<&str>,
-    compress: fn(&[u8]) -> Vec<u8>,
-) -> Vec<u8> {
+pub(crate) fn oci_archive(layers: &[Layer], name: Option<&str>, compress: Compress) -> Vec<u8> {
     let tars: Vec<Vec<u8>> = layers.iter().map(Layer::tar).collect();
     let mut files = vec![("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec())];
     let mut blob = |bytes: Vec<u8>| -> Value {

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test binary uses its own part")]
 
 pub(crate) mod archive;
+pub(crate) mod fake_registry;
 pub(crate) mod registry;
 
 use std::ffi::{CStr, CString};

@@ -26,6 +26,7 @@ pub(crate) struct Registry {
 
 impl Registry {
     /// Starts a registry, or says why the test is skipped. In CI its absence is a failure.
+    #[expect(clippy::print_stderr, reason = "a skipped test says why")]
     pub(crate) fn start(login: bool) -> Option<Self> {
         let folder = TempDir::new().expect("temporary folder");
         // The port is free again when the registry binds it; loopback ports are not reused at once.

@@ -7,7 +7,7 @@ use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{
@@ -113,7 +113,11 @@ impl Unpacker {
                     mkdirat(place.folder(), name, Mode::from_bits_truncate(0o700))?;
                 }
             }
-            EntryType::Symlink => symlinkat(link_target(entry)?.as_path(), place.folder(), name)?,
+            EntryType::Symlink => {
+                let target = link_target(entry)?;
+                refuse_climbing(&clean(&entry.path()?)?, &target)?;
+                symlinkat(target.as_path(), place.folder(), name)?;
+            }
             EntryType::Link => self.hard_link(&link_target(entry)?, place)?,
             EntryType::Char => {
                 mknodat(place.folder(), name, SFlag::S_IFCHR, private, device(entry)?)?
@@ -270,6 +274,24 @@ fn link_target<R: Read>(entry: &Entry<'_, R>) -> io::Result<PathBuf> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "link without a target"));
     };
     Ok(PathBuf::from(OsStr::from_bytes(&target)))
+}
+
+/// Refuses a symlink whose target leaves the root, as Docker does; an absolute one stays in whatever root it is used in.
+fn refuse_climbing(link: &Path, target: &Path) -> io::Result<()> {
+    let mut depth = link.components().count().saturating_sub(1);
+    for part in target.components() {
+        match part {
+            Component::ParentDir if depth == 0 => {
+                let message =
+                    format!("invalid symlink -> {target:?}: it points outside of the root");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            }
+            Component::ParentDir => depth -= 1,
+            Component::Normal(_) => depth += 1,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn device<R: Read>(entry: &Entry<'_, R>) -> io::Result<libc::dev_t> {
