@@ -56,6 +56,8 @@ fn collect(folder: &Path, all: &mut Vec<ResolvedDevice>) {
         }
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => collect(&entry.path(), all),
+            // Links such as /dev/stdin are made anew in the container.
+            Ok(kind) if kind.is_symlink() => {}
             Ok(_) => all.extend(node(&entry.path(), &entry.path(), "rwm")),
             Err(_) => {}
         }
