@@ -127,12 +127,8 @@ pub trait EngineBackend: Send + Sync {
     fn events(&self, since: Option<u64>, until: Option<u64>) -> BoxStream<'static, EventMessage>;
     /// Checks credentials with a registry; the answer is its status.
     async fn authenticate(&self, auth: AuthConfig) -> EngineResult<String>;
-    /// What a registry knows of an image.
-    async fn distribution(
-        &self,
-        name: &str,
-        auth: Option<AuthConfig>,
-    ) -> EngineResult<DistributionInspect>;
+    /// What a registry knows of an image; `auth` is the header `X-Registry-Auth` as sent.
+    async fn distribution(&self, name: &str, auth: &str) -> EngineResult<DistributionInspect>;
 
     /// Creates a container; the image must be present.
     async fn create_container(
@@ -207,12 +203,12 @@ pub trait EngineBackend: Send + Sync {
         archive: BodyReader,
         options: ImportImage,
     ) -> EngineResult<ProgressStream>;
-    /// Pulls an image from its registry.
+    /// Pulls an image from its registry; `auth` is the header `X-Registry-Auth` as sent.
     async fn pull_image(
         &self,
         reference: &str,
         platform: Option<String>,
-        auth: Option<AuthConfig>,
+        auth: &str,
     ) -> EngineResult<ProgressStream>;
 
     /// The networks of this node: bridge, host and none.

@@ -10,6 +10,7 @@
 //! Mirrors moby's `daemon/server` and `daemon/cluster`, API versions 1.24 to 1.51.
 
 pub mod cluster;
+mod embedded;
 pub mod engine_backend;
 mod error;
 mod http;
@@ -44,6 +45,7 @@ pub use crate::http::version::{ApiVersion, MAX_VERSION, MIN_VERSION};
 pub use cluster::{
     Cluster, ClusterError, ClusterStatus, InitRequest, JoinRequest, LocalState, RemoteManager,
 };
+pub use embedded::EmbeddedEngine;
 pub use engine_backend::EngineBackend;
 pub use error::{ApiError, Class};
 pub use listener::Listener;

@@ -22,8 +22,8 @@ pub(super) async fn inspect(
     let Some(name) = rest.strip_suffix("/json") else {
         return Err(ApiError::not_found("page not found"));
     };
-    let auth = registry_auth::decode(&registry_auth::encoded(&headers));
-    match tokio::time::timeout(LOOKUP_TIMEOUT, state.engine.distribution(name, auth)).await {
+    let auth = registry_auth::encoded(&headers);
+    match tokio::time::timeout(LOOKUP_TIMEOUT, state.engine.distribution(name, &auth)).await {
         Ok(found) => found.map(Json),
         Err(_) => Err(ApiError::unavailable(format!("the registry of {name} does not answer"))),
     }

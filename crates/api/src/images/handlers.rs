@@ -66,9 +66,9 @@ pub(super) async fn create(
 ) -> Result<Response, ApiError> {
     let platform = params.optional("platform");
     if let Some(image) = params.optional("fromImage") {
-        let auth = registry_auth::decode(&registry_auth::encoded(&headers));
+        let auth = registry_auth::encoded(&headers);
         let reference = with_tag(&image, params.get("tag"));
-        return state.engine.pull_image(&reference, platform, auth).await.map(json_lines);
+        return state.engine.pull_image(&reference, platform, &auth).await.map(json_lines);
     }
     match params.get("fromSrc") {
         "" => Err(ApiError::invalid("either fromImage or fromSrc is required")),

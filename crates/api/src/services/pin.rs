@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use crate::http::registry_auth;
 use crate::state::ApiState;
 
 /// A registry that has not answered by then counts as out of reach.
@@ -20,7 +19,7 @@ pub(super) async fn pin(
     if image.contains('@') {
         return Ok(image.to_owned());
     }
-    let lookup = state.engine.distribution(image, registry_auth::decode(encoded_auth));
+    let lookup = state.engine.distribution(image, encoded_auth);
     let found = tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await;
     let digest = match found {
         Ok(Ok(found)) => found.descriptor.digest,

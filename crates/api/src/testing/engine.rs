@@ -93,11 +93,7 @@ impl EngineBackend for FakeEngine {
         Ok("Login Succeeded".to_owned())
     }
 
-    async fn distribution(
-        &self,
-        name: &str,
-        _: Option<AuthConfig>,
-    ) -> EngineResult<DistributionInspect> {
+    async fn distribution(&self, name: &str, _: &str) -> EngineResult<DistributionInspect> {
         match name {
             "slow" => std::future::pending().await,
             "alpine" => {
@@ -264,9 +260,9 @@ impl EngineBackend for FakeEngine {
         &self,
         reference: &str,
         _: Option<String>,
-        auth: Option<AuthConfig>,
+        auth: &str,
     ) -> EngineResult<ProgressStream> {
-        self.called(format!("pull {reference} {:?}", auth.and_then(|auth| auth.username)));
+        self.called(format!("pull {reference} {auth:?}"));
         Ok(stream::iter([json!({ "status": "Pulled" })]).boxed())
     }
 
