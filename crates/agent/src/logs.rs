@@ -101,8 +101,7 @@ fn messages(
         if lines.recv_many(&mut messages, LINES_PER_MESSAGE_MAX).await == 0 {
             return None;
         }
-        let batch =
-            PublishLogsMessage { subscription_id: id.clone(), messages, close: false };
+        let batch = PublishLogsMessage { subscription_id: id.clone(), messages, close: false };
         Some((batch, (id, lines)))
     });
     batches.chain(stream::once(async move {

@@ -76,7 +76,9 @@ impl Session<'_> {
         description.tls_info = Some((self.config.tls_info)());
         let description = Some(description);
         let mut request = Request::new(SessionRequest { description, session_id });
-        request.metadata_mut().insert(AGENT_HEADER, tonic::metadata::MetadataValue::from_static("1"));
+        request
+            .metadata_mut()
+            .insert(AGENT_HEADER, tonic::metadata::MetadataValue::from_static("1"));
         let mut messages = self.dispatcher().session(request).await?.into_inner();
         let first = messages.message().await?;
         let first = first.ok_or_else(|| Status::unavailable("the manager closed the session"))?;
@@ -116,8 +118,7 @@ impl Session<'_> {
         let mut stream = self.dispatcher().assignments(request).await?.into_inner();
         let mut applied = String::new();
         while let Some(message) = stream.message().await? {
-            let complete =
-                message.r#type() == swarm_proto::v1::assignments_message::Type::Complete;
+            let complete = message.r#type() == swarm_proto::v1::assignments_message::Type::Complete;
             if !complete && message.applies_to != applied {
                 return Err(Status::data_loss("an assignment was missed"));
             }

@@ -22,9 +22,8 @@ pub(crate) async fn run(store: Store, mut loops: Vec<Box<dyn ControlLoop>>) {
     store.attach_feed();
     let mut driver = Driver { backlog: VecDeque::new(), resync: true };
     loop {
-        let cycle = store.propose(|transaction| {
-            Ok::<_, Error>(driver.cycle(&mut loops, transaction))
-        });
+        let cycle =
+            store.propose(|transaction| Ok::<_, Error>(driver.cycle(&mut loops, transaction)));
         let pause = match cycle {
             Ok((pause, committed)) => {
                 if let Some(committed) = committed

@@ -9,19 +9,19 @@
 //! Not here: decisions (the pure rooms below) and a member's life around the manager (the room `node`). Mirrors
 //! SwarmKit's package `manager`.
 
-mod failure;
 mod control;
 mod control_driver;
+mod failure;
 mod founding;
 mod group;
 mod health;
 mod log_broker;
 mod manager;
-mod term;
 mod node_ca;
+mod term;
 
 pub use control::{Control, RaftMember, RaftMembership};
-pub use log_broker::LogBroker;
-pub use node_ca::{NodeCaService, Signer};
 pub use founding::Founding;
+pub use log_broker::LogBroker;
 pub use manager::{Manager, ManagerConfig, ManagerError};
+pub use node_ca::{NodeCaService, Signer};

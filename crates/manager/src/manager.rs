@@ -19,7 +19,9 @@ use swarm_proto::v1::logs_server::LogsServer;
 use swarm_proto::v1::node_ca_server::NodeCaServer;
 use swarm_proto::v1::{Peer, RaftMember, WeightedPeer};
 use swarm_raft::store_adapter::Members;
-use swarm_raft::{Outgoing, RaftConfig, RaftError, RaftNode, RaftProposer, StoreMachine, Transport};
+use swarm_raft::{
+    Outgoing, RaftConfig, RaftError, RaftNode, RaftProposer, StoreMachine, Transport,
+};
 use swarm_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -88,7 +90,8 @@ impl Manager {
         let store = Store::new(proposer.clone());
         let members = Members::default();
         let machine = StoreMachine::new(store.clone(), members.clone());
-        let raft = RaftNode::start(raft_config(&config, &identity), Box::new(machine), Arc::new(Alone))?;
+        let raft =
+            RaftNode::start(raft_config(&config, &identity), Box::new(machine), Arc::new(Alone))?;
         proposer.attach(raft.clone());
         let (_, peers) = watch::channel(vec![own_peer(&config, &identity)]);
         let dispatcher_config =

@@ -48,10 +48,8 @@ impl Duties {
 
     async fn term(&self) {
         if let Some(founding) = &self.founding {
-            let founded = self
-                .store
-                .update(|transaction| found(transaction, founding, &self.node_id))
-                .await;
+            let founded =
+                self.store.update(|transaction| found(transaction, founding, &self.node_id)).await;
             if let Err(error) = founded {
                 return error!(%error, "founding the cluster failed");
             }

@@ -8,6 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use async_trait::async_trait;
 use bollard_stubs::models::{ContainerInspectResponse, ContainerState};
 use futures::StreamExt as _;
+use swarm_engine::registry::RegistryClient;
 use swarm_engine::{Engine, ErrorClass, LogOptions, LogSource, WaitCondition};
 use swarm_proto::timestamp::{from_system_time, to_system_time};
 use swarm_proto::v1::{
@@ -22,13 +23,14 @@ use crate::controller::{Controller, ControllerError, LogSink};
 /// Drives the container of one task.
 pub(crate) struct ContainerController {
     engine: Engine,
+    registries: RegistryClient,
     task: Arc<Task>,
     name: String,
 }
 
 impl ContainerController {
-    pub(crate) fn new(engine: Engine, task: Task) -> Self {
-        Self { engine, name: container_name(&task), task: Arc::new(task) }
+    pub(crate) fn new(engine: Engine, registries: RegistryClient, task: Task) -> Self {
+        Self { engine, registries, name: container_name(&task), task: Arc::new(task) }
     }
 
     async fn inspect(&self) -> Option<ContainerInspectResponse> {
@@ -41,13 +43,18 @@ impl ContainerController {
 }
 
 /// Creates the container, with its image fetched first where the node does not have it.
-async fn prepare(engine: Engine, task: Arc<Task>, name: String) -> Result<(), ControllerError> {
+async fn prepare(
+    engine: Engine,
+    registries: RegistryClient,
+    task: Arc<Task>,
+    name: String,
+) -> Result<(), ControllerError> {
     let mut body = create_body(&task).map_err(ControllerError::Fatal)?;
     let spec = container_spec(&task);
     let reference = body.image.clone().unwrap_or_default();
     if engine.images().resolve(&reference).is_err() {
         let auth = spec.and_then(|spec| spec.pull_options.as_ref());
-        pull(&engine, &reference, auth.map_or("", |options| &options.registry_auth)).await?;
+        pull(&registries, &reference, auth.map_or("", |options| &options.registry_auth)).await?;
     }
     if body.stop_timeout.is_none() {
         // Without a grace period of its own a task has Docker's 10 s.
@@ -87,7 +94,8 @@ async fn whole(
 #[async_trait]
 impl Controller for ContainerController {
     async fn prepare(&self) -> Result<(), ControllerError> {
-        whole(prepare(self.engine.clone(), self.task.clone(), self.name.clone())).await
+        let (engine, registries) = (self.engine.clone(), self.registries.clone());
+        whole(prepare(engine, registries, self.task.clone(), self.name.clone())).await
     }
 
     async fn start(&self) -> Result<(), ControllerError> {
@@ -163,7 +171,9 @@ impl Controller for ContainerController {
                 LogSource::Stderr => LogStream::Stderr,
             };
             let message = LogMessage {
-                timestamp: Some(from_system_time(UNIX_EPOCH + Duration::from_nanos(entry.time_nanos))),
+                timestamp: Some(from_system_time(
+                    UNIX_EPOCH + Duration::from_nanos(entry.time_nanos),
+                )),
                 stream: stream.into(),
                 data: entry.line.to_vec(),
                 ..LogMessage::default()

@@ -5,6 +5,7 @@ use std::fs;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use swarm_engine::registry::{RegistryClient, RegistryConfig};
 use swarm_engine::{Engine, ListOptions};
 use swarm_proto::v1::{
     EngineDescription, Node, NodeDescription, Platform, PluginDescription, Resources, Task,
@@ -39,13 +40,15 @@ pub struct ExecutorConfig {
 /// Runs tasks as containers of the embedded engine.
 pub struct ContainerExecutor {
     engine: Engine,
+    registries: RegistryClient,
     config: ExecutorConfig,
 }
 
 impl ContainerExecutor {
-    /// An executor over an engine.
-    pub fn new(engine: Engine, config: ExecutorConfig) -> Self {
-        Self { engine, config }
+    /// An executor over an engine, which finds images that it lacks at registries.
+    pub fn new(engine: Engine, registries: RegistryConfig, config: ExecutorConfig) -> Self {
+        let registries = RegistryClient::new(engine.images().clone(), registries);
+        Self { engine, registries, config }
     }
 
     fn engine_description(&self) -> EngineDescription {
@@ -86,7 +89,11 @@ impl Executor for ContainerExecutor {
 
     async fn leave(&self) {
         let filters = [("label".to_owned(), vec![format!("{LABEL_PREFIX}.task")])];
-        let options = ListOptions { all: true, filters: filters.into_iter().collect(), ..ListOptions::default() };
+        let options = ListOptions {
+            all: true,
+            filters: filters.into_iter().collect(),
+            ..ListOptions::default()
+        };
         let containers = match self.engine.list(&options) {
             Ok(containers) => containers,
             Err(error) => return warn!(%error, "listing the tasks' containers failed"),
@@ -99,7 +106,11 @@ impl Executor for ContainerExecutor {
     }
 
     fn controller(&self, task: &Task, _dependencies: Arc<Dependencies>) -> Arc<dyn Controller> {
-        Arc::new(ContainerController::new(self.engine.clone(), task.clone()))
+        Arc::new(ContainerController::new(
+            self.engine.clone(),
+            self.registries.clone(),
+            task.clone(),
+        ))
     }
 }
 

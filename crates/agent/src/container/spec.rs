@@ -158,7 +158,9 @@ fn network_mode(task: &Task) -> Result<String, String> {
     match names[..] {
         [] => Ok("bridge".to_owned()),
         [name @ ("bridge" | "host" | "none")] => Ok(name.to_owned()),
-        [name, ..] => Err(format!("network {name} is not available on this node: overlay networks are not supported yet")),
+        [name, ..] => Err(format!(
+            "network {name} is not available on this node: overlay networks are not supported yet"
+        )),
     }
 }
 
@@ -374,7 +376,8 @@ mod tests {
 
     #[test]
     fn command_replaces_entrypoint_and_arguments_do_not() {
-        let strings = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        let strings =
+            |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
         for (command_words, args, entrypoint, cmd) in [
             (&[][..], &[][..], None, None),
             (&[], &["ping", "x"], None, Some(strings(&["ping", "x"]))),

@@ -6,7 +6,9 @@ use swarm_api::{
     ApiError, Class, Cluster, ClusterError, ClusterStatus, InitRequest, JoinRequest, LocalState,
     RemoteManager,
 };
-use swarm_node::{InitOptions, JoinOptions, LocalState as NodeState, Node, NodeError, NodeErrorClass};
+use swarm_node::{
+    InitOptions, JoinOptions, LocalState as NodeState, Node, NodeError, NodeErrorClass,
+};
 use swarm_proto::Channel;
 
 /// A node behind the API.
@@ -76,7 +78,9 @@ impl Cluster for NodeCluster {
             node_addr: status.node_addr,
             control_available: status.is_manager,
             error: status.error,
-            remote_managers: managers.map(|(node_id, addr)| RemoteManager { node_id, addr }).collect(),
+            remote_managers: managers
+                .map(|(node_id, addr)| RemoteManager { node_id, addr })
+                .collect(),
         }
     }
 

@@ -194,8 +194,7 @@ mod tests {
             (&["a=1", "a=2"], Err("conflict labels for a=2 and a=1")),
             (&["a"], Err("bad attribute format: a")),
         ] {
-            let arguments: Vec<&str> =
-                labels.iter().flat_map(|label| ["--label", label]).collect();
+            let arguments: Vec<&str> = labels.iter().flat_map(|label| ["--label", label]).collect();
             let found = parse(&arguments).expect("flags").labels();
             let found = found.map(|labels| labels.len()).map_err(|error| error.to_string());
             assert_eq!(found, expect.map_err(str::to_owned));

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use swarm_agent::{ContainerExecutor, ExecutorConfig};
-use swarm_api::{ApiState, DaemonInfo, Server};
+use swarm_api::{ApiState, DaemonInfo, EmbeddedEngine, Server};
+use swarm_engine::registry::RegistryConfig;
 use swarm_engine::{Engine, EngineConfig, LogDefaults};
 use swarm_network::{Bridge, BridgeConfig};
 use swarm_node::{Node, NodeConfig};
@@ -48,8 +49,19 @@ fn start_log(flags: &Flags) -> anyhow::Result<()> {
 
 fn rooms(level: &str) -> String {
     let rooms = [
-        "agent", "allocator", "api", "ca", "dispatcher", "engine", "manager", "network", "node",
-        "orchestrator", "raft", "scheduler", "store",
+        "agent",
+        "allocator",
+        "api",
+        "ca",
+        "dispatcher",
+        "engine",
+        "manager",
+        "network",
+        "node",
+        "orchestrator",
+        "raft",
+        "scheduler",
+        "store",
     ];
     rooms.map(|room| format!("swarm_{room}={level}")).join(",")
 }
@@ -63,8 +75,14 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
     }
     let listeners = listen::bind(&flags).await?;
     let bridge = open_bridge(&flags).await?;
-    let engine = Engine::open(engine_config(&flags)?, bridge).await.context("opening the engine")?;
-    let executor = ContainerExecutor::new(engine.clone(), executor_config(&flags)?);
+    let engine =
+        Engine::open(engine_config(&flags)?, bridge).await.context("opening the engine")?;
+    let registries = RegistryConfig {
+        insecure: flags.insecure_registries.clone(),
+        mirrors: flags.registry_mirrors.clone(),
+    };
+    let executor =
+        ContainerExecutor::new(engine.clone(), registries.clone(), executor_config(&flags)?);
     let node = Node::open(NodeConfig {
         folder: flags.data_root.join("swarm"),
         executor: Arc::new(executor),
@@ -73,7 +91,7 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
     .await;
     let state = ApiState::new(
         Arc::new(cluster::NodeCluster(node.clone())),
-        Arc::new(engine),
+        Arc::new(EmbeddedEngine::new(engine, registries).context("opening the engine")?),
         DaemonInfo::default(),
     );
     info!(version = env!("CARGO_PKG_VERSION"), "daemon has completed initialization");
