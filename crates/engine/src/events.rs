@@ -98,7 +98,9 @@ async fn next_before(
             None => live.recv().await,
             Some(until) => {
                 let left = until.checked_sub(timestamp::now_nanos())?;
-                tokio::time::timeout(std::time::Duration::from_nanos(left), live.recv()).await.ok()?
+                tokio::time::timeout(std::time::Duration::from_nanos(left), live.recv())
+                    .await
+                    .ok()?
             }
         };
         match received {

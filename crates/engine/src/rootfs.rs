@@ -69,14 +69,8 @@ impl Overlay {
         if options.len() > OPTIONS_BYTES_MAX {
             return Err(Error::system(format!("the image has too many layers: {}", layers.len())));
         }
-        mount(
-            Some("overlay"),
-            &merged,
-            Some("overlay"),
-            MsFlags::empty(),
-            Some(options.as_str()),
-        )
-        .map_err(|e| io_error(format_args!("mounting {}", merged.display()))(e.into()))?;
+        mount(Some("overlay"), &merged, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+            .map_err(|e| io_error(format_args!("mounting {}", merged.display()))(e.into()))?;
         Ok(merged)
     }
 
@@ -154,9 +148,9 @@ impl Root {
     pub(crate) fn open_in(&self, path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
         let inside = path.strip_prefix("/").unwrap_or(path);
         let inside = if inside.as_os_str().is_empty() { Path::new(".") } else { inside };
-        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(
-            ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS,
-        );
+        let how = OpenHow::new()
+            .flags(flags | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
         Ok(openat2(self.folder.as_fd(), inside, how)?)
     }
 

@@ -119,11 +119,8 @@ impl Engine {
     }
 }
 
-type Parts = (
-    ContainerConfig,
-    HostConfig,
-    HashMap<String, bollard_stubs::models::EndpointSettings>,
-);
+type Parts =
+    (ContainerConfig, HostConfig, HashMap<String, bollard_stubs::models::EndpointSettings>);
 
 /// The request's body is a `ContainerConfig` with two more fields.
 fn split(body: ContainerCreateBody) -> Parts {
@@ -194,10 +191,9 @@ fn merge(config: &mut ContainerConfig, image: ImageConfig) {
     for (key, value) in image.labels.unwrap_or_default() {
         labels.entry(key).or_insert(value);
     }
-    for (own, others) in [
-        (&mut config.exposed_ports, image.exposed_ports),
-        (&mut config.volumes, image.volumes),
-    ] {
+    for (own, others) in
+        [(&mut config.exposed_ports, image.exposed_ports), (&mut config.volumes, image.volumes)]
+    {
         for other in others.unwrap_or_default() {
             let own = own.get_or_insert_default();
             if !own.contains(&other) {

@@ -18,8 +18,8 @@ use crate::image::filter::{self, Filters};
 use crate::timestamp;
 
 const FILTERS: [&str; 13] = [
-    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "label", "name", "network",
-    "publish", "since", "status",
+    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "label", "name",
+    "network", "publish", "since", "status",
 ];
 const LIST_FILTERS_TOO: [&str; 1] = ["volume"];
 const PRUNE_FILTERS: [&str; 3] = ["label", "label!", "until"];
@@ -289,9 +289,14 @@ mod tests {
 
     #[test]
     fn matches_names() {
-        for (wanted, hit) in
-            [("web", true), ("^/web$", false), ("^web", true), ("1$", true), ("/web", true), ("x", false)]
-        {
+        for (wanted, hit) in [
+            ("web", true),
+            ("^/web$", false),
+            ("^web", true),
+            ("1$", true),
+            ("/web", true),
+            ("x", false),
+        ] {
             assert_eq!(name_matches("web.1", wanted), hit, "{wanted}");
         }
     }

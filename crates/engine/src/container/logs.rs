@@ -103,9 +103,8 @@ impl LogRotation {
                 }
                 "max-file" => {
                     let files = value.parse().ok().filter(|files| *files > 0);
-                    rotation.files_max = files.ok_or_else(|| {
-                        Error::invalid("max-file cannot be less than 1")
-                    })?;
+                    rotation.files_max =
+                        files.ok_or_else(|| Error::invalid("max-file cannot be less than 1"))?;
                 }
                 // They only say what to add to each entry's attributes.
                 "labels" | "labels-regex" | "env" | "env-regex" | "tag" | "mode"
@@ -322,7 +321,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary folder");
         let path = folder.path().join("log");
         std::fs::write(folder.path().join("log.2"), line(1, "a")).expect("write");
-        std::fs::write(folder.path().join("log.1"), line(2, "b") + "{\"log\":\"cut").expect("write");
+        std::fs::write(folder.path().join("log.1"), line(2, "b") + "{\"log\":\"cut")
+            .expect("write");
         std::fs::write(&path, line(3, "c") + &line(4, "d")).expect("write");
         let read = |options: &LogOptions| {
             let (entries, _) = read_present(path.clone(), options).expect("read");
@@ -364,9 +364,13 @@ mod tests {
 
     #[test]
     fn reads_sizes() {
-        for (text, size) in
-            [("10m", Some(10 << 20)), ("1k", Some(1024)), ("5gb", Some(5 << 30)), ("x", None), ("0", None)]
-        {
+        for (text, size) in [
+            ("10m", Some(10 << 20)),
+            ("1k", Some(1024)),
+            ("5gb", Some(5 << 30)),
+            ("x", None),
+            ("0", None),
+        ] {
             assert_eq!(parse_size(text), size, "{text}");
         }
     }

@@ -155,7 +155,9 @@ impl Engine {
                 }
                 Ok(point(TMPFS, "", &target, writable))
             }
-            _ => Err(Error::invalid(format!("invalid mount config for type \"{name}\": mount type unknown"))),
+            _ => Err(Error::invalid(format!(
+                "invalid mount config for type \"{name}\": mount type unknown"
+            ))),
         }
     }
 
@@ -222,7 +224,9 @@ impl Engine {
     /// The container's run is over: volumes may be unmounted.
     pub(crate) fn unmount_volumes(&self, record: &Record) -> Result<()> {
         let names = record.mounts.iter().filter_map(|point| point.name.as_deref());
-        names.map(|name| self.inner.volumes.unmount(name, record.id.as_str())).fold(Ok(()), Result::and)
+        names
+            .map(|name| self.inner.volumes.unmount(name, record.id.as_str()))
+            .fold(Ok(()), Result::and)
     }
 
     /// The container goes; with `anonymous`, so do the volumes that only it had and nobody named.

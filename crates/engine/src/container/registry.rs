@@ -67,9 +67,9 @@ impl Registry {
             self.by_id.range(id..).take_while(|(id, _)| id.as_str().starts_with(wanted));
         match (matching.next(), matching.next()) {
             (Some((_, only)), None) => Ok(only.clone()),
-            (Some(_), Some(_)) => Err(Error::invalid(format!(
-                "multiple IDs found with provided prefix: {wanted}"
-            ))),
+            (Some(_), Some(_)) => {
+                Err(Error::invalid(format!("multiple IDs found with provided prefix: {wanted}")))
+            }
             (None, _) => Err(missing()),
         }
     }

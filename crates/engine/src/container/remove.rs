@@ -33,7 +33,8 @@ impl Engine {
         }
         let operation = container.operation.lock().await;
         if container.read(Record::is_running) {
-            let message = format!("cannot remove container \"{reference}\": it was started meanwhile");
+            let message =
+                format!("cannot remove container \"{reference}\": it was started meanwhile");
             return Err(Error::conflict(message));
         }
         self.remove_stopped(&container, volumes).await?;

@@ -31,9 +31,7 @@ pub(crate) fn next_start(policy: Option<&RestartPolicy>, ended: &Ended) -> Optio
     let wanted = !ended.manually_stopped
         && match policy.name {
             Some(ALWAYS | UNLESS_STOPPED) => true,
-            Some(ON_FAILURE) => {
-                ended.exit_code != 0 && (maximum == 0 || ended.restarts < maximum)
-            }
+            Some(ON_FAILURE) => ended.exit_code != 0 && (maximum == 0 || ended.restarts < maximum),
             _ => false,
         };
     wanted.then(|| match ended.last_pause {

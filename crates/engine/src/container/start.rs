@@ -57,11 +57,8 @@ impl Engine {
             Err((error, exit_code)) => {
                 self.tear_down(container).await;
                 container.update(true, |record| {
-                    record.state.status = if record.state.started_at == 0 {
-                        Status::Created
-                    } else {
-                        Status::Exited
-                    };
+                    record.state.status =
+                        if record.state.started_at == 0 { Status::Created } else { Status::Exited };
                     record.state.exit_code = exit_code;
                     record.state.error = error.to_string();
                 })?;

@@ -76,7 +76,8 @@ impl Engine {
         if self.ended_within(container, Some(KILL_PATIENCE)).await {
             return Ok(());
         }
-        let message = format!("tried to kill container, but did not receive an exit event: {}", container.id);
+        let message =
+            format!("tried to kill container, but did not receive an exit event: {}", container.id);
         Err(Error::system(message))
     }
 

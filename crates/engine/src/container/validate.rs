@@ -59,7 +59,8 @@ fn check_text(config: &ContainerConfig) -> Result<()> {
     if let Some(dir) = config.working_dir.as_deref().filter(|d| !d.is_empty())
         && !dir.starts_with('/')
     {
-        let message = format!("the working directory '{dir}' is invalid, it needs to be an absolute path");
+        let message =
+            format!("the working directory '{dir}' is invalid, it needs to be an absolute path");
         return Err(Error::invalid(message));
     }
     Ok(())
@@ -113,7 +114,8 @@ fn check_cpu(host: &HostConfig) -> Result<()> {
     }
     let period = host.cpu_period.unwrap_or(0);
     if period != 0 && !(1000..=1_000_000).contains(&period) {
-        let message = "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)";
+        let message =
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)";
         return Err(Error::invalid(message));
     }
     let quota = host.cpu_quota.unwrap_or(0);
@@ -135,7 +137,8 @@ fn check_restart(host: &HostConfig) -> Result<()> {
         return Err(Error::invalid(message));
     }
     if retries > 0 && policy.name != Some(RestartPolicyNameEnum::ON_FAILURE) {
-        let message = "invalid restart policy: maximum retry count can only be used with 'on-failure'";
+        let message =
+            "invalid restart policy: maximum retry count can only be used with 'on-failure'";
         return Err(Error::invalid(message));
     }
     if restarts && host.auto_remove == Some(true) {
@@ -149,9 +152,9 @@ fn check_log(host: &HostConfig) -> Result<()> {
     match log.typ.as_deref().unwrap_or_default() {
         "json-file" => super::logs::LogRotation::of(log).map(drop),
         "none" => Ok(()),
-        other => Err(Error::invalid(format!(
-            "logger: no log driver named '{other}' is registered"
-        ))),
+        other => {
+            Err(Error::invalid(format!("logger: no log driver named '{other}' is registered")))
+        }
     }
 }
 

@@ -81,8 +81,7 @@ impl Engine {
         // A container that was forgotten altogether was removed before.
         let Progress { exit_code, error, .. } =
             reached.unwrap_or_else(|_| progress.borrow().clone());
-        let error = (!error.is_empty())
-            .then_some(ContainerWaitExitError { message: Some(error) });
+        let error = (!error.is_empty()).then_some(ContainerWaitExitError { message: Some(error) });
         Ok(ContainerWaitResponse { status_code: i64::from(exit_code), error })
     }
 }

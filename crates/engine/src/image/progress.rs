@@ -2,6 +2,8 @@
 //!
 //! Mirrors moby's `jsonmessage.JSONMessage`.
 
+use std::io::{self, Read};
+
 use bollard_stubs::models::ProgressDetail;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -118,5 +120,47 @@ impl Progress {
             Some(sender) => sender.closed().await,
             None => std::future::pending().await,
         }
+    }
+}
+
+/// A bar for work that reads a file: it moves as the file is read.
+pub(crate) struct Bar {
+    id: String,
+    status: &'static str,
+    total: u64,
+    progress: Progress,
+}
+
+/// A reader that moves a bar.
+pub(crate) struct Watched<R> {
+    source: R,
+    bar: Bar,
+    done: u64,
+    shown: u64,
+}
+
+/// A bar that moves in smaller steps only costs.
+const BAR_STEP_BYTES: u64 = 512 * 1024;
+
+impl Bar {
+    pub(crate) fn new(id: &str, status: &'static str, total: u64, progress: &Progress) -> Self {
+        Self { id: id.to_owned(), status, total, progress: progress.clone() }
+    }
+
+    pub(crate) fn watch<R: Read>(self, source: R) -> Watched<R> {
+        Watched { source, bar: self, done: 0, shown: 0 }
+    }
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        self.done += count as u64;
+        if self.done >= self.shown + BAR_STEP_BYTES || (count == 0 && self.done > self.shown) {
+            self.shown = self.done;
+            let line = Message::of(&self.bar.id, self.bar.status);
+            self.bar.progress.hint(line.with_progress(Some(self.done), Some(self.bar.total)));
+        }
+        Ok(count)
     }
 }

@@ -24,7 +24,7 @@ pub struct ImageUser {
     pub running: bool,
 }
 
-/// Answers which containers an image (by ID) has.
+/// Answers which containers an image (by ID) has. It is called without any lock of the store.
 pub type ImageUsers<'a> = &'a dyn Fn(&Digest) -> Vec<ImageUser>;
 
 /// How to remove.
@@ -47,9 +47,10 @@ impl ImageStore {
         options: RemoveOptions,
         users: ImageUsers<'_>,
     ) -> Result<Records> {
+        // Whoever answers has locks of its own, so it is asked while the store is not locked.
+        let users = users(&self.resolve(name)?.id);
         let mut state = self.state();
         let image = state.resolve(name)?;
-        let users = users(&image.id);
         let mut records = Records::new();
         if is_id_prefix(&image.id, name) {
             let names = state.index.names(&image.id);
@@ -74,15 +75,16 @@ impl ImageStore {
         check_keys(filters, &PRUNE_FILTERS)?;
         let only_dangling = boolean(filters, "dangling")?.unwrap_or(true);
         let selection = Selection::of(filters)?;
-        let mut state = self.state();
+        let images: Vec<_> = self.state().images.values().cloned().collect();
         let mut records = Records::new();
         let mut reclaimed = 0;
-        for image in state.images.values().cloned().collect::<Vec<_>>() {
+        for image in images.into_iter().filter(|image| selection.admits(image)) {
+            if !users(&image.id).is_empty() {
+                continue;
+            }
+            let mut state = self.state();
             let dangling = state.index.names(&image.id).iter().all(|name| name.tag().is_none());
-            if (dangling || !only_dangling)
-                && selection.admits(&image)
-                && users(&image.id).is_empty()
-            {
+            if (dangling || !only_dangling) && state.images.contains_key(&image.id) {
                 reclaimed += self.delete(&image, &mut state, &mut records)?;
             }
         }

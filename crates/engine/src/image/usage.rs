@@ -23,6 +23,10 @@ impl ImageStore {
     /// What images take on disk.
     pub fn disk_usage(&self, users: ImageUsers<'_>) -> Result<ImageUsage> {
         let mut images = self.list(&ListOptions { all: true, ..ListOptions::default() })?;
+        for summary in &mut images {
+            let users = users(&Digest::parse(&summary.id)?);
+            summary.containers = i64::try_from(users.len()).unwrap_or(i64::MAX);
+        }
         let state = self.state();
         let mut sharers: HashMap<Digest, u32> = HashMap::new();
         for image in state.images.values() {
@@ -41,7 +45,6 @@ impl ImageStore {
                 .map(|layer| layer.size_bytes)
                 .sum();
             summary.shared_size = i64::try_from(shared).unwrap_or(i64::MAX);
-            summary.containers = i64::try_from(users(&image.id).len()).unwrap_or(i64::MAX);
         }
         let layers_size_bytes = state.layers.values().map(|layer| layer.size_bytes).sum();
         Ok(ImageUsage { images, layers_size_bytes })

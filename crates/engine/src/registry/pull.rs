@@ -14,6 +14,7 @@ use crate::error::{Error, Result, io};
 use crate::image::config::{Image, chain_ids};
 use crate::image::durable::ScratchFolder;
 use crate::image::lease::Lease;
+use crate::image::progress::Bar;
 use crate::image::{
     Digest, ImageStore, Message, Platform, Progress, Reference, check_os, decompress,
 };
@@ -126,11 +127,7 @@ impl RegistryClient {
         {
             if let Some(download) = download {
                 let file = download.finish().await?;
-                let bar = Bar {
-                    id: layer.digest.short().to_owned(),
-                    total: layer.size,
-                    progress: progress.clone(),
-                };
+                let bar = Bar::new(layer.digest.short(), "Extracting", layer.size, progress);
                 let work = Extraction {
                     images: self.images.clone(),
                     parent,
@@ -166,41 +163,9 @@ impl Extraction {
             lease.hold(parent);
         }
         let source = File::open(file).map_err(io("open layer"))?;
-        let reader = decompress(Watched { source, done: 0, shown: 0, bar: self.bar })
-            .map_err(io("read layer"))?;
+        let reader = decompress(self.bar.watch(source)).map_err(io("read layer"))?;
         self.images.add_layer(self.parent.as_ref(), Some(&self.diff_id), reader, &mut lease)?;
         std::fs::remove_file(file).map_err(io("remove layer archive"))
-    }
-}
-
-/// Where the progress of an extraction is shown.
-struct Bar {
-    id: String,
-    total: u64,
-    progress: Progress,
-}
-
-/// Shows how far a layer's archive is read.
-struct Watched {
-    source: File,
-    done: u64,
-    shown: u64,
-    bar: Bar,
-}
-
-/// A step of the extraction's bar.
-const BAR_BYTES: u64 = 512 * 1024;
-
-impl std::io::Read for Watched {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.source.read(buffer)?;
-        self.done += count as u64;
-        if self.done >= self.shown + BAR_BYTES || (count == 0 && self.done > self.shown) {
-            self.shown = self.done;
-            let message = Message::of(&self.bar.id, "Extracting");
-            self.bar.progress.hint(message.with_progress(Some(self.done), Some(self.bar.total)));
-        }
-        Ok(count)
     }
 }
 

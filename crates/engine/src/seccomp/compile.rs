@@ -59,9 +59,7 @@ fn filters(profile: &LinuxSeccomp) -> Result<Vec<Value>> {
             groups.entry(group.to_string()).or_insert((group, Vec::new())).1.extend(rules);
         }
     }
-    let filter = |mismatch: &Value, matched: &Value, rules: &[Value]| {
-        json!({ "main": { "mismatch_action": mismatch, "match_action": matched, "filter": rules } })
-    };
+    let filter = |mismatch: &Value, matched: &Value, rules: &[Value]| json!({ "main": { "mismatch_action": mismatch, "match_action": matched, "filter": rules } });
     let allow = json!("allow");
     let mut all: Vec<Value> =
         groups.values().map(|(group, rules)| filter(&allow, group, rules)).collect();

@@ -63,9 +63,9 @@ pub(crate) fn parse(text: &str, capabilities: CapabilitySet) -> Result<LinuxSecc
     if let Some(errno) = profile.default_errno_ret {
         builder = builder.default_errno_ret(errno);
     }
-    syscalls.and_then(|syscalls| builder.syscalls(syscalls).build()).map_err(|e| {
-        Error::invalid(format!("Decoding seccomp profile failed: {e}")).with_source(e)
-    })
+    syscalls
+        .and_then(|syscalls| builder.syscalls(syscalls).build())
+        .map_err(|e| Error::invalid(format!("Decoding seccomp profile failed: {e}")).with_source(e))
 }
 
 fn applies(rule: &Rule, capabilities: CapabilitySet) -> bool {

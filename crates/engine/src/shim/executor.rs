@@ -84,9 +84,11 @@ impl ContainerExecutor {
         let env = process.and_then(|p| p.env().clone()).unwrap_or_default();
         let name = args.first().cloned().unwrap_or_default();
         for filter in &self.filters {
-            sys::install_seccomp(filter).map_err(|e| system("installing the seccomp filter", &e))?;
+            sys::install_seccomp(filter)
+                .map_err(|e| system("installing the seccomp filter", &e))?;
         }
-        sys::limit_capabilities(self.capabilities).map_err(|e| system("dropping capabilities", &e))?;
+        sys::limit_capabilities(self.capabilities)
+            .map_err(|e| system("dropping capabilities", &e))?;
         let path = find_executable(&name, &env)?;
         Ok(Command {
             path: c_string(path.to_string_lossy().as_ref())?,
@@ -182,7 +184,11 @@ mod tests {
     fn looks_programs_up_as_docker_does() {
         let env = ["PATH=/nowhere:/bin:/usr/bin".to_owned()];
         for (name, code, message) in [
-            ("no-such-program", 127, "exec: \"no-such-program\": executable file not found in $PATH"),
+            (
+                "no-such-program",
+                127,
+                "exec: \"no-such-program\": executable file not found in $PATH",
+            ),
             ("/no/such", 127, "exec: \"/no/such\": stat /no/such: no such file or directory"),
             ("/etc/passwd", 126, "exec: \"/etc/passwd\": permission denied"),
             ("/etc", 126, "exec: \"/etc\": is a directory"),

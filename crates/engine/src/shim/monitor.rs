@@ -34,6 +34,7 @@ pub(super) fn run(args: &[String]) -> i32 {
     match Monitor::open(args) {
         Some(mut monitor) => {
             sys::trim_heap();
+            sys::forget_code();
             monitor.serve();
             0
         }

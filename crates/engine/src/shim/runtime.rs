@@ -145,7 +145,8 @@ impl Output {
         match self {
             Self::Pipes(stdout, stderr) => Ok(Launched { pid, stdout, stderr: Some(stderr) }),
             Self::Terminal(console) => {
-                let terminal = sys::receive_fd(&console).map_err(|e| internal(CONSOLE_SOCKET, e))?;
+                let terminal =
+                    sys::receive_fd(&console).map_err(|e| internal(CONSOLE_SOCKET, e))?;
                 Ok(Launched { pid, stdout: terminal, stderr: None })
             }
         }

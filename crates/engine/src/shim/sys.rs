@@ -113,14 +113,12 @@ pub(super) fn install_seccomp(program: &[u8]) -> io::Result<()> {
             k: u32::from_ne_bytes([b[4], b[5], b[6], b[7]]),
         })
         .collect();
-    let length = u16::try_from(instructions.len())
-        .map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;
+    let length =
+        u16::try_from(instructions.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;
     let filter = libc::sock_fprog { len: length, filter: instructions.as_ptr().cast_mut() };
     // SAFETY: `filter` points to `length` instructions that live until after the call; the kernel only reads them.
-    check(unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &filter)
-    })
-    .map(drop)
+    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &filter) })
+        .map(drop)
 }
 
 /// Replaces the process's image; returns only with the error.
@@ -155,6 +153,31 @@ pub(super) fn loopback_up() -> io::Result<()> {
     request.ifr_ifru.ifru_flags = libc::c_short::try_from(flags).unwrap_or(0);
     // SAFETY: SIOCSIFFLAGS reads one ifreq, which lives until after the call.
     check(unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &request) }.into()).map(drop)
+}
+
+/// Takes the pages of code and read-only data that only start-up needed out of this process. They stay in the page
+/// cache, shared by all shims, and come back when they are touched.
+pub(super) fn forget_code() {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    for line in maps.lines() {
+        let mut fields = line.split_ascii_whitespace();
+        let (Some(range), Some(rights), Some(offset)) =
+            (fields.next(), fields.next(), fields.next())
+        else {
+            continue;
+        };
+        // Relocated data is read-only too, but never at the start of its file; it would not come back.
+        let is_code = rights == "r-xp" || (rights == "r--p" && offset.bytes().all(|b| b == b'0'));
+        let is_file = fields.nth(2).is_some_and(|path| path.starts_with('/'));
+        let bounds = range.split_once('-').and_then(|(start, end)| {
+            let parse = |text| usize::from_str_radix(text, 16).ok();
+            Some((parse(start)?, parse(end)?))
+        });
+        if let (true, true, Some((start, end))) = (is_code, is_file, bounds) {
+            // SAFETY: the range is a private, never written mapping of a file: its pages are read from there again.
+            unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
+        }
+    }
 }
 
 /// Gives memory that the heap holds but does not use back to the kernel.

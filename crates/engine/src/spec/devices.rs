@@ -40,7 +40,7 @@ pub(crate) fn resolve(host: &HostConfig) -> Result<Vec<ResolvedDevice>> {
         let access = device.cgroup_permissions.as_deref().filter(|p| !p.is_empty());
         let found = node(Path::new(source), Path::new(destination), access.unwrap_or("rwm"));
         all.push(found.ok_or_else(|| {
-            let shown = format!("error gathering device information while adding custom device");
+            let shown = "error gathering device information while adding custom device";
             Error::invalid(format!("{shown} \"{source}\": no such file or directory"))
         })?);
     }

@@ -130,7 +130,9 @@ fn linux(input: &SpecInput<'_>) -> Result<Linux> {
     builder = match (&input.host.masked_paths, privileged) {
         (Some(paths), _) => builder.masked_paths(paths.clone()),
         (None, true) => builder.masked_paths(Vec::new()),
-        (None, false) => builder.masked_paths(strings(&[&MASKED_PATHS[..], &MASKED_SYS_PATHS].concat())),
+        (None, false) => {
+            builder.masked_paths(strings(&[&MASKED_PATHS[..], &MASKED_SYS_PATHS].concat()))
+        }
     };
     builder = match (&input.host.readonly_paths, privileged) {
         (Some(paths), _) => builder.readonly_paths(paths.clone()),

@@ -85,8 +85,15 @@ pub(super) fn default_device_rules() -> Result<Vec<LinuxDeviceCgroup>> {
     rules.push(rule(true, Some(C), None, None, "m")?);
     rules.push(rule(true, Some(B), None, None, "m")?);
     let devices = [
-        (1, Some(3)), (1, Some(5)), (1, Some(7)), (1, Some(8)), (1, Some(9)),
-        (5, Some(0)), (5, Some(1)), (5, Some(2)), (136, None),
+        (1, Some(3)),
+        (1, Some(5)),
+        (1, Some(7)),
+        (1, Some(8)),
+        (1, Some(9)),
+        (5, Some(0)),
+        (5, Some(1)),
+        (5, Some(2)),
+        (136, None),
     ];
     for (major, minor) in devices {
         rules.push(rule(true, Some(C), Some(major), minor, "rwm")?);

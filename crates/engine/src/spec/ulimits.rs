@@ -32,8 +32,8 @@ pub(crate) fn rlimits(host: &HostConfig) -> Result<Vec<PosixRlimit>> {
         .map(|limit| {
             let name = limit.name.as_deref().unwrap_or_default();
             let known = NAMES.iter().find(|(known, _)| *known == name);
-            let (_, kind) = known
-                .ok_or_else(|| Error::invalid(format!("invalid ulimit type: {name}")))?;
+            let (_, kind) =
+                known.ok_or_else(|| Error::invalid(format!("invalid ulimit type: {name}")))?;
             let soft = value(limit.soft);
             let hard = limit.hard.map_or(soft, |hard| value(Some(hard)));
             if soft > hard {

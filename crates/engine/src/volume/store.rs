@@ -127,11 +127,12 @@ impl VolumeStore {
 
     /// Removes a volume that no container refers to. With `force`, one that does not exist is no error.
     pub fn remove(&self, name: &str, force: bool, users: VolumeUsers<'_>) -> Result<()> {
+        // Whoever answers has locks of its own, so it is asked while the store is not locked.
+        let mut users: BTreeSet<String> = users(name).into_iter().collect();
         let mut volumes = self.volumes();
         let Some(entry) = volumes.get(name) else {
             return if force { Ok(()) } else { Err(no_such_volume(name)) };
         };
-        let mut users: BTreeSet<String> = users(name).into_iter().collect();
         users.extend(entry.mounted_by.iter().cloned());
         if !users.is_empty() {
             let users = users.into_iter().collect::<Vec<_>>().join(", ");

@@ -19,7 +19,7 @@ use super::config::{Image, chain_ids};
 use super::decompress;
 use super::digest::Digest;
 use super::lease::Lease;
-use super::progress::{Message, Progress};
+use super::progress::{Bar, Message, Progress};
 use super::reference::Reference;
 use super::store::ImageStore;
 use crate::error::{Error, Result};
@@ -56,7 +56,7 @@ impl ImageStore {
             if spool.has(docker::MANIFEST) { docker::read(&spool)? } else { oci::read(&spool)? };
         let mut lease = Lease::new(self);
         for image in &found {
-            self.load_layers(image, &spool, &mut lease)?;
+            self.load_layers(image, &spool, &mut lease, progress)?;
         }
         let mut loaded = Vec::new();
         for image in &found {
@@ -66,7 +66,13 @@ impl ImageStore {
         Ok(loaded)
     }
 
-    fn load_layers(&self, found: &Found, spool: &Spool, lease: &mut Lease) -> Result<()> {
+    fn load_layers(
+        &self,
+        found: &Found,
+        spool: &Spool,
+        lease: &mut Lease,
+        progress: &Progress,
+    ) -> Result<()> {
         let image = Image::parse(&found.config)?;
         check_os(&image)?;
         let diff_ids = &image.file.rootfs.diff_ids;
@@ -81,7 +87,10 @@ impl ImageStore {
             chain_ids(diff_ids).into_iter().zip(diff_ids).zip(&found.layers)
         {
             if !self.hold_layer(&chain, lease) {
-                let layer = decompress(spool.open(name)?).map_err(spool::unreadable)?;
+                let file = spool.open(name)?;
+                let total = file.metadata().map_err(spool::unreadable)?.len();
+                let bar = Bar::new(diff_id.short(), "Loading layer", total, progress);
+                let layer = decompress(bar.watch(file)).map_err(spool::unreadable)?;
                 self.add_layer(parent.as_ref(), Some(diff_id), layer, lease)?;
             }
             parent = Some(chain);
