@@ -50,6 +50,15 @@ fn docker_and_oci_archives_load_in_every_compression() {
 }
 
 #[test]
+fn older_archives_name_a_layer_by_symlink() {
+    let (_root, store) = store();
+    let archive = support::archive::with_linked_layer(Layer::new().file("a", b"one"));
+    assert_eq!(load(&store, &archive).expect("load"), ["Loaded image: app:1\n"]);
+    let dirs = store.lower_dirs("app:1").expect("image");
+    assert_eq!(std::fs::read(dirs[0].join("a")).expect("content"), b"one");
+}
+
+#[test]
 fn an_unnamed_image_is_reported_by_id() {
     let (_root, store) = store();
     let lines = load(&store, &docker_archive(&[Layer::new().file("a", b"1")], &[])).expect("load");
@@ -116,6 +125,44 @@ fn deletions_become_overlayfs_own() {
         std::fs::read_dir(&top).expect("read").map(|e| e.expect("entry").file_name()).collect();
     names.sort();
     assert_eq!(names, ["dir", "gone", "kept", "turned"]);
+}
+
+#[test]
+fn the_kernel_stacks_layers_as_the_image_means() {
+    let (root, store) = store();
+    let lower = Layer::new()
+        .file("gone", b"")
+        .folder("dir", 0o755)
+        .file("dir/old", b"")
+        .folder("turned", 0o755)
+        .file("turned/old", b"")
+        .file("stays", b"lower");
+    let middle = Layer::new().file(".wh.gone", b"").file("dir/.wh.old", b"").file("dir/new", b"");
+    let upper =
+        Layer::new().file(".wh.turned", b"").folder("turned", 0o755).file("turned/new", b"");
+    load(&store, &docker_archive(&[lower, middle, upper], &["stack:1"])).expect("load");
+    let folders = store.lower_dirs("stack:1").expect("image");
+    let folders: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    let merged = root.path().join("merged");
+    std::fs::create_dir(&merged).expect("mount point");
+    let options = format!("lowerdir={}", folders.join(":"));
+    let flags = nix::mount::MsFlags::MS_RDONLY;
+    nix::mount::mount(Some("overlay"), &merged, Some("overlay"), flags, Some(options.as_str()))
+        .expect("mount overlay");
+    let names = |folder: &str| -> Vec<String> {
+        let entries = std::fs::read_dir(merged.join(folder)).expect("read");
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.expect("entry").file_name().display().to_string()).collect();
+        names.sort();
+        names
+    };
+    let seen = [names(""), names("dir"), names("turned")];
+    nix::mount::umount(&merged).expect("unmount");
+    assert_eq!(seen[0], ["dir", "stays", "turned"]);
+    assert_eq!(
+        (seen[1].as_slice(), seen[2].as_slice()),
+        (&["new".to_owned()][..], &["new".to_owned()][..])
+    );
 }
 
 #[test]

@@ -182,6 +182,19 @@ pub(crate) fn with_truncated_layer() -> Vec<u8> {
     single(config(&digests(std::slice::from_ref(&cut))), Some(cut))
 }
 
+/// As `docker save` wrote until version 24: a layer that two images share is there once, and a symlink elsewhere.
+pub(crate) fn with_linked_layer(layer: Layer) -> Vec<u8> {
+    let tar = layer.tar();
+    let manifest =
+        json!([{"Config": "c.json", "RepoTags": ["app:1"], "Layers": ["two/layer.tar"]}]);
+    Layer::new()
+        .file("c.json", &config(&digests(std::slice::from_ref(&tar))))
+        .symlink("two/layer.tar", "../one/layer.tar")
+        .file("one/layer.tar", &tar)
+        .file("manifest.json", &serde_json::to_vec(&manifest).expect("JSON"))
+        .tar()
+}
+
 pub(crate) fn with_missing_layer() -> Vec<u8> {
     single(config(&[Digest::of(b"x")]), None)
 }
