@@ -103,9 +103,15 @@ impl Monitor {
         for source in ready {
             match source {
                 Source::Signal => while let Ok(Some(_)) = self.signals.read_signal() {},
-                Source::Listener => self.accept(),
+                Source::Listener => {
+                    self.accept();
+                    sys::forget_code();
+                }
                 Source::Output(index) => self.copy(index),
-                Source::Client(fd) => self.answer(fd),
+                Source::Client(fd) => {
+                    self.answer(fd);
+                    sys::forget_code();
+                }
             }
         }
         true
