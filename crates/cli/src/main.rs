@@ -4,6 +4,7 @@
 //! daemon starts per container and which must stay a process of one thread, so it is served before anything else.
 
 mod daemon;
+mod demo;
 mod output;
 
 use std::process::ExitCode;
@@ -22,6 +23,14 @@ struct Arguments {
 enum Command {
     /// Run a node: container engine, Docker API and swarm membership
     Daemon(Box<daemon::Flags>),
+    /// Show a whole cluster on this one machine, and remove it again
+    Demo(demo::Flags),
+    /// The process that a demonstration lives under
+    #[command(name = demo::keeper::COMMAND, hide = true)]
+    DemoKeeper,
+    /// The web service that a demonstration runs
+    #[command(hide = true)]
+    HelloWeb(demo::hello::Flags),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +40,9 @@ fn main() -> ExitCode {
     }
     let result = match Arguments::parse().command {
         Command::Daemon(flags) => daemon::run(*flags),
+        Command::Demo(flags) => demo::run(&flags),
+        Command::DemoKeeper => demo::keeper::run(),
+        Command::HelloWeb(flags) => demo::hello::run(&flags),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -75,6 +75,7 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
     }
     let listeners = listen::bind(&flags).await?;
     let bridge = open_bridge(&flags).await?;
+    let managed_subnets = bridge.iter().map(Bridge::subnet).collect();
     let engine =
         Engine::open(engine_config(&flags)?, bridge).await.context("opening the engine")?;
     let registries = RegistryConfig {
@@ -87,11 +88,12 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
         folder: flags.data_root.join("swarm"),
         executor: Arc::new(executor),
         default_advertise: flags.swarm_default_advertise_addr.clone(),
+        managed_subnets,
     })
     .await;
     let state = ApiState::new(
         Arc::new(cluster::NodeCluster(node.clone())),
-        Arc::new(EmbeddedEngine::new(engine, registries).context("opening the engine")?),
+        Arc::new(EmbeddedEngine::new(engine, registries, flags.labels.clone())),
         DaemonInfo::default(),
     );
     info!(version = env!("CARGO_PKG_VERSION"), "daemon has completed initialization");
