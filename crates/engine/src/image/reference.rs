@@ -4,7 +4,8 @@
 
 use std::fmt;
 
-use super::digest::{Digest, is_lower_hex};
+use super::digest::Digest;
+use super::grammar::{is_domain, is_identifier, is_path_component, is_tag, looks_like_digest};
 use crate::error::{Error, Result};
 
 /// The registry that a name without one means.
@@ -14,7 +15,6 @@ const OFFICIAL_PREFIX: &str = "library/";
 /// The tag that a name without one means.
 pub const DEFAULT_TAG: &str = "latest";
 const PATH_LEN_MAX: usize = 255;
-const TAG_LEN_MAX: usize = 128;
 
 /// A normalized image name with an optional tag and digest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -198,69 +198,6 @@ fn parse_parts(domain: &str, remainder: &str) -> Result<Reference> {
         tag: tag.map(str::to_owned),
         digest: digest.map(Digest::parse).transpose()?,
     })
-}
-
-fn is_identifier(text: &str) -> bool {
-    text.len() == 64 && is_lower_hex(text)
-}
-
-fn is_domain(text: &str) -> bool {
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((address, after)) if is_ipv6(address) => ("v6", after),
-            _ => return false,
-        },
-        None => match text.split_once(':') {
-            Some((host, _)) => (host, &text[host.len()..]),
-            None => (text, ""),
-        },
-    };
-    let port_fits = port.is_empty()
-        || port
-            .strip_prefix(':')
-            .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()));
-    port_fits && host.split('.').all(is_domain_component)
-}
-
-fn is_ipv6(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b':')
-}
-
-fn is_domain_component(text: &str) -> bool {
-    !text.is_empty()
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-}
-
-/// Lower-case letters and digits, joined by one of `.`, `_`, `__` or any number of dashes.
-fn is_path_component(text: &str) -> bool {
-    let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let bytes = text.as_bytes();
-    if !bytes.first().is_some_and(|b| is_word(*b)) || !bytes.last().is_some_and(|b| is_word(*b)) {
-        return false;
-    }
-    bytes.split(|b| is_word(*b)).filter(|separator| !separator.is_empty()).all(|separator| {
-        matches!(separator, b"." | b"_" | b"__") || separator.iter().all(|b| *b == b'-')
-    })
-}
-
-fn is_tag(text: &str) -> bool {
-    let is_word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    text.len() <= TAG_LEN_MAX
-        && text.bytes().next().is_some_and(is_word)
-        && text.bytes().all(|b| is_word(b) || b == b'.' || b == b'-')
-}
-
-fn looks_like_digest(text: &str) -> bool {
-    let Some((algorithm, hex)) = text.split_once(':') else { return false };
-    let is_part = |part: &str| {
-        part.bytes().next().is_some_and(|b| b.is_ascii_alphabetic())
-            && part.bytes().all(|b| b.is_ascii_alphanumeric())
-    };
-    algorithm.split(['-', '_', '+', '.']).all(is_part)
-        && hex.len() >= 32
-        && hex.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! Where layers live and who uses them is the store's business; this room knows one layer at a time.
 
+mod attributes;
 mod beneath;
 mod sys;
 mod unpack;
