@@ -84,6 +84,7 @@ calls! {
 macro_rules! finders {
     ($($find:ident: $word:literal $object:ident by $get:ident($get_request:ident { $id:ident }).$one:ident,
        $list:ident($list_request:ident, $filters:path).$many:ident;)*) => {
+        #[expect(clippy::needless_update, reason = "some of these requests have more fields")]
         impl Control { $(
             pub(crate) async fn $find(&self, input: &str) -> Result<v1::$object, ApiError> {
                 let request = v1::$get_request { $id: input.to_owned(), ..Default::default() };

@@ -28,7 +28,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// A connection as accepted; TLS still has to shake hands.
 pub(crate) enum Accepted {
     Plain(Box<dyn Stream>),
-    Tls(tokio_rustls::Accept<tokio::net::TcpStream>),
+    Tls(Box<tokio_rustls::Accept<tokio::net::TcpStream>>),
 }
 
 impl Accepted {
@@ -56,7 +56,7 @@ impl Listener {
             Self::Tls(listener, config) => {
                 let (stream, _) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok(Accepted::Tls(TlsAcceptor::from(config.clone()).accept(stream)))
+                Ok(Accepted::Tls(Box::new(TlsAcceptor::from(config.clone()).accept(stream))))
             }
         }
     }

@@ -55,7 +55,8 @@ pub(super) async fn inspect(
 /// An exact ID wins over a name, a name over an ID's prefix.
 fn find(networks: Vec<NetworkInspect>, input: &str) -> Result<NetworkInspect, ApiError> {
     let id = |n: &NetworkInspect| n.id.clone().unwrap_or_default();
-    let tiers: [(&str, &dyn Fn(&NetworkInspect) -> bool); 3] = [
+    type Test<'a> = &'a dyn Fn(&NetworkInspect) -> bool;
+    let tiers: [(&str, Test<'_>); 3] = [
         ("ID", &|n| id(n) == input),
         ("name", &|n| n.name.as_deref() == Some(input)),
         ("ID prefix", &|n| id(n).starts_with(input)),
