@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,9 @@ impl ImageStore {
         let scratch = ScratchFolder::new(&self.scratch()).map_err(io("create layer folder"))?;
         let diff = scratch.path().join("diff");
         fs::create_dir(&diff).map_err(io("create layer folder"))?;
+        // What the archive does not mention gets a root's usual mode, whatever the daemon's umask is.
+        fs::set_permissions(&diff, fs::Permissions::from_mode(0o755))
+            .map_err(io("create layer folder"))?;
         let mut reader = HashingReader::new(tar);
         let unpacked = layer::unpack(&mut reader, &diff).map_err(layer_error)?;
         let (diff_id, _) = reader.finish().map_err(layer_error)?;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -46,6 +47,9 @@ impl ImageStore {
             fs::create_dir_all(root.join(folder))
                 .map_err(io(format!("create {}", root.display())))?;
         }
+        // Images hold set-user-ID programs, which no other user of the host may reach; a mount needs no path to them.
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o700))
+            .map_err(io(format!("protect {}", root.display())))?;
         durable::fresh_scratch(&root.join("tmp"))
             .map_err(io(format!("create {}", root.display())))?;
         let index = Index::read(&root.join("index.json"))?;

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, mkdirat};
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// A folder that nothing below escapes from.
@@ -46,20 +46,20 @@ impl Root {
         Ok(Place { folder: self.folder(path.parent().unwrap_or(Path::new("")))?, name })
     }
 
-    /// Creates the missing folders of `path`, as root's with mode 0755; returns those that it made.
-    pub(super) fn create_folders(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        let mut made = Vec::new();
+    /// Creates the missing folders of `path`, as root's with mode 0755 whatever the umask is.
+    pub(super) fn create_folders(&self, path: &Path) -> io::Result<()> {
+        let mode = Mode::from_bits_truncate(0o755);
         let mut below = PathBuf::new();
         for part in path {
             below.push(part);
             let place = self.place(&below)?;
-            match mkdirat(&place.folder, part, Mode::from_bits_truncate(0o755)) {
-                Ok(()) => made.push(below.clone()),
+            match mkdirat(&place.folder, part, mode) {
+                Ok(()) => fchmodat(&place.folder, part, mode, FchmodatFlags::FollowSymlink)?,
                 Err(nix::Error::EEXIST) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(made)
+        Ok(())
     }
 }
 

@@ -139,7 +139,7 @@ impl Unpacker {
         match self.root.folder(parent) {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.root.create_folders(parent).map(drop)
+                self.root.create_folders(parent)
             }
             Err(error) => Err(error),
         }
