@@ -30,13 +30,18 @@ struct Bench {
 
 impl Bench {
     async fn open() -> Option<Self> {
+        Self::open_with(false).await
+    }
+
+    async fn open_with(bridge: bool) -> Option<Self> {
         let reason = if !nix::unistd::geteuid().is_root() {
             "needs root"
         } else if !Path::new(BUSYBOX).exists() {
             "needs a static busybox at /bin/busybox"
         } else {
             let folder = tempfile::tempdir().expect("temporary folder");
-            let engine = open(folder.path()).await;
+            let bridge = if bridge { Some(open_bridge(folder.path()).await) } else { None };
+            let engine = open_with(folder.path(), bridge).await;
             import_busybox(&engine).await;
             return Some(Self { engine, folder });
         };
@@ -81,13 +86,22 @@ impl Drop for Bench {
 }
 
 async fn open(folder: &Path) -> Engine {
+    open_with(folder, None).await
+}
+
+async fn open_with(folder: &Path, bridge: Option<swarm_network::Bridge>) -> Engine {
     let config = EngineConfig::new(folder.join("data"), folder.join("exec"), HELPER.into());
     let config = EngineConfig {
         cgroup_parent: PathBuf::from("/swarm-engine-test"),
         runtimes: HashMap::from([("runc".to_owned(), PathBuf::from("/usr/sbin/runc"))]),
         ..config
     };
-    Engine::open(config, None).await.expect("open")
+    Engine::open(config, bridge).await.expect("open")
+}
+
+async fn open_bridge(folder: &Path) -> swarm_network::Bridge {
+    let config = swarm_network::BridgeConfig::new(folder.join("network"));
+    swarm_network::Bridge::open(config).await.expect("bridge")
 }
 
 async fn import_busybox(engine: &Engine) {
@@ -109,7 +123,7 @@ async fn import_busybox(engine: &Engine) {
     file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\nweb:x:33:34:web:/srv:/bin/sh\n");
     file("etc/group", 0o644, b"root:x:0:\nweb:x:34:\nextra:x:77:web\n");
     file("data/from-image", 0o644, b"image");
-    for name in ["sh", "cat", "id", "sleep", "mount", "touch", "dd", "ls", "hostname", "grep", "ps", "kill", "mkdir"] {
+    for name in ["sh", "cat", "id", "sleep", "mount", "touch", "test", "dd", "ls", "hostname", "grep", "ps", "kill", "mkdir", "nc"] {
         let mut header = header();
         header.set_entry_type(tar::EntryType::Symlink);
         header.set_size(0);
@@ -378,6 +392,24 @@ async fn stops_and_restarts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_is_a_terminal() {
+    let Some(bench) = Bench::open().await else { return };
+    for runtime in ["", "runc"] {
+        if !runtime.is_empty() && !Path::new("/usr/sbin/runc").exists() {
+            continue;
+        }
+        let name = format!("tty{runtime}");
+        let config = ContainerCreateBody {
+            cmd: sh("test -t 0 && test -t 1 && echo terminal $TERM; exit 6"),
+            tty: Some(true),
+            ..body(HostConfig { runtime: Some(runtime.to_owned()), ..HostConfig::default() })
+        };
+        bench.create_with(&name, config).await;
+        assert_eq!(bench.finish(&name).await, (6, "terminal xterm\r\n".to_owned()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rotates_logs() {
     let Some(bench) = Bench::open().await else { return };
     let options = [("max-size", "10k"), ("max-file", "2")];
@@ -437,6 +469,59 @@ fn measure_shim(container: i64) {
     let memory = read(format!("/proc/{parent}/smaps_rollup"));
     for line in memory.lines().filter(|l| l.starts_with("Rss") || l.starts_with("Private")) {
         eprintln!("shim {line}");
+    }
+}
+
+/// In a network namespace of its own: the runtime's threads are born in the namespace of the thread that makes them.
+#[test]
+fn bridge_connects_containers() {
+    if nix::unistd::geteuid().is_root() {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("unshare");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.expect("runtime").block_on(async {
+        let Some(bench) = Bench::open_with(true).await else { return };
+        let port = bollard_stubs::models::PortBinding { host_ip: None, host_port: Some("8080".to_owned()) };
+        let host = HostConfig {
+            network_mode: Some("bridge".to_owned()),
+            port_bindings: Some(HashMap::from([("80/tcp".to_owned(), Some(vec![port]))])),
+            ..HostConfig::default()
+        };
+        let script = "cat /etc/hosts; while true; do nc -l -p 80 -e /bin/busybox hostname; done";
+        let config = ContainerCreateBody {
+            cmd: sh(script),
+            hostname: Some("server".to_owned()),
+            host_config: Some(host),
+            ..body(HostConfig::default())
+        };
+        bench.create_with("server", config).await;
+        bench.engine.start("server").await.expect("start");
+        let settings = bench.engine.inspect("server").expect("inspect").network_settings.expect("settings");
+        let ip = settings.networks.expect("networks")["bridge"].ip_address.clone().expect("address");
+        assert_eq!(ask(&format!("{ip}:80")).await, "server\n");
+        let gateway = bench.engine.bridge().expect("bridge").gateway();
+        assert_eq!(ask(&format!("{gateway}:8080")).await, "server\n");
+        assert!(logs(&bench.engine, "server", LogSource::Stdout).await.contains(&format!("{ip}\tserver")));
+        let listed = bench.engine.list(&swarm_engine::ListOptions::default()).expect("list");
+        assert_eq!(listed[0].ports.as_ref().and_then(|p| p[0].public_port), Some(8080));
+        bench.engine.stop("server", Some(0)).await.expect("stop");
+        assert!(bench.engine.bridge().expect("bridge").attachments().is_empty());
+    });
+}
+
+async fn ask(address: &str) -> String {
+    use tokio::io::AsyncReadExt;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut text = String::new();
+        if let Ok(mut stream) = tokio::net::TcpStream::connect(address).await
+            && stream.read_to_string(&mut text).await.is_ok()
+            && !text.is_empty()
+        {
+            return text;
+        }
+        assert!(Instant::now() < deadline, "no answer from {address}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
