@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::Ipv4Net;
 use swarm_network::addresses::{HostAddress, host_addresses};
 use swarm_network::advertise::{AdvertiseError, resolve as resolve_host, resolve_advertise};
 
@@ -29,6 +30,8 @@ pub(crate) struct Given<'a> {
     pub(crate) advertise: &'a str,
     pub(crate) data_path: &'a str,
     pub(crate) default_advertise: &'a str,
+    /// The engine's own subnets, which no other node reaches.
+    pub(crate) managed: &'a [Ipv4Net],
 }
 
 /// Resolves what the user gave on this machine. A founder must be reachable (`must_advertise`); a joining node's
@@ -43,10 +46,11 @@ fn resolve_on(
     must_advertise: bool,
     host: &[HostAddress],
 ) -> Result<Addresses, NodeError> {
-    let (listen_host, listen_port) = split(given.listen, MANAGER_PORT)
-        .ok_or_else(|| invalid(&AdvertiseError::BadListen))?;
+    let (listen_host, listen_port) =
+        split(given.listen, MANAGER_PORT).ok_or_else(|| invalid(&AdvertiseError::BadListen))?;
     let listen_host = if listen_host.is_empty() { "0.0.0.0" } else { listen_host };
-    let listen_ip = resolve_host(listen_host, host, true).map_err(|_| invalid(&AdvertiseError::BadListen))?;
+    let listen_ip =
+        resolve_host(listen_host, host, true).map_err(|_| invalid(&AdvertiseError::BadListen))?;
     let listen = SocketAddr::new(listen_ip, listen_port);
     let (advertise_host, port) = split(given.advertise, listen_port)
         .ok_or_else(|| invalid(&AdvertiseError::BadAdvertise))?;
@@ -56,7 +60,7 @@ fn resolve_on(
         "" if given.default_advertise.is_empty() && !listen_ip.is_unspecified() => &*listen_text,
         text => text,
     };
-    let advertise = match resolve_advertise(advertise_host, given.default_advertise, host, &[]) {
+    let advertise = match resolve_advertise(advertise_host, given.default_advertise, host, given.managed) {
         Ok(ip) => Some(SocketAddr::new(ip, port)),
         Err(error) if must_advertise || !given.advertise.is_empty() => {
             return Err(invalid(&error));

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
 use swarm_agent::Executor;
 use swarm_ca::{
     CertificateFiles, CertificateRequest, Credentials, Identity, JoinToken, Role, RootCa,
@@ -33,6 +34,8 @@ pub struct NodeConfig {
     pub executor: Arc<dyn Executor>,
     /// Address or interface to advertise where a command names none (`--swarm-default-advertise-addr`).
     pub default_advertise: String,
+    /// The engine's own subnets, which are never advertised.
+    pub managed_subnets: Vec<Ipv4Net>,
 }
 
 /// What `docker swarm init` asks for.
@@ -130,7 +133,8 @@ impl Node {
     /// usable; its status says why.
     pub async fn open(config: NodeConfig) -> Self {
         let folder = StateFolder::new(&config.folder);
-        let shared = Shared { config, folder, changing: Mutex::default(), current: StdMutex::default() };
+        let shared =
+            Shared { config, folder, changing: Mutex::default(), current: StdMutex::default() };
         let node = Self { shared: Arc::new(shared) };
         match node.shared.folder.load() {
             Ok(None) => {}
@@ -160,15 +164,15 @@ impl Node {
             advertise: &options.advertise_addr,
             data_path: &options.data_path_addr,
             default_advertise: &self.shared.config.default_advertise,
+            managed: &self.shared.config.managed_subnets,
         };
         let mut saved = saved(&resolve(&given, true)?);
         saved.raft_id = raft_id();
         let system = |error: swarm_ca::CaError| NodeError::system(error.to_string());
         let root_ca = RootCa::create().map_err(system)?;
-        let identity =
-            Identity { node_id: new_id(), role: Role::Manager, organization: new_id() };
+        let identity = Identity { node_id: new_id(), role: Role::Manager, organization: new_id() };
         let files = CertificateFiles::in_state(self.shared.folder.root());
-        let (chain, key) = root_ca.issue(&identity).map_err(system)?;
+        let (key, chain) = root_ca.issue(&identity).map_err(system)?;
         files.save_root(&root_ca).map_err(system)?;
         files.save_node(&chain, &key).map_err(system)?;
         let founding = Founding {
@@ -206,6 +210,7 @@ impl Node {
             advertise: &options.advertise_addr,
             data_path: &options.data_path_addr,
             default_advertise: &self.shared.config.default_advertise,
+            managed: &self.shared.config.managed_subnets,
         };
         let saved = saved(&resolve(&given, false)?);
         drop(changing);

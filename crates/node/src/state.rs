@@ -117,7 +117,8 @@ mod tests {
         let root = tempfile::tempdir().expect("a folder");
         let folder = StateFolder::new(&root.path().join("swarm"));
         assert_eq!(folder.load().expect("none yet"), None);
-        let mut saved = SavedMembership::new("0.0.0.0:2377".into(), "10.0.0.1:2377".into(), "".into());
+        let mut saved =
+            SavedMembership::new("0.0.0.0:2377".into(), "10.0.0.1:2377".into(), "".into());
         saved.managers.push(("n1".into(), "10.0.0.1:2377".into()));
         folder.save(&saved).expect("saved");
         assert_eq!(folder.load().expect("loaded"), Some(saved.clone()));
