@@ -176,8 +176,75 @@ fn transport(error: &(dyn StdError + 'static), host: &str) -> String {
     {
         return format!("dial tcp {host}: i/o timeout");
     }
+    if text.contains("InvalidContentType") {
+        return "http: server gave HTTP response to HTTPS client".to_owned();
+    }
+    if text.contains("invalid peer certificate") {
+        return format!("tls: failed to verify certificate: x509: {}", certificate(&text));
+    }
     match text.split_once(" (os error") {
         Some((text, _)) => format!("dial tcp {host}: connect: {}", text.to_lowercase()),
         None => text,
+    }
+}
+
+/// The TLS library's word for a bad certificate, in Go's.
+fn certificate(text: &str) -> &str {
+    let reason = text.rsplit("invalid peer certificate: ").next().unwrap_or(text);
+    match reason {
+        "UnknownIssuer" => "certificate signed by unknown authority",
+        "Expired" => "certificate has expired or is not yet valid",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Text(&'static str);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("error sending request")]
+    struct Outer(#[source] Box<dyn StdError + Send + Sync>);
+
+    #[test]
+    fn failed_connections_read_as_gos() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let unreachable = io::Error::from_raw_os_error(libc::ENETUNREACH);
+        let text = |text| Box::new(Text(text)) as Box<dyn StdError + Send + Sync>;
+        for (cause, expect) in [
+            (refused.into(), "dial tcp r.example:5000: connect: connection refused"),
+            (unreachable.into(), "dial tcp r.example:5000: connect: network is unreachable"),
+            (text("operation timed out"), "dial tcp r.example:5000: i/o timeout"),
+            (
+                text("failed to lookup address information: Name or service not known"),
+                "dial tcp: lookup r.example: no such host",
+            ),
+            (
+                text("received corrupt message of type InvalidContentType"),
+                "http: server gave HTTP response to HTTPS client",
+            ),
+            (
+                text("invalid peer certificate: UnknownIssuer"),
+                "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+            ),
+        ] {
+            assert_eq!(transport(&Outer(cause), "r.example:5000"), expect);
+        }
+    }
+
+    #[test]
+    fn token_services_reasons_are_read() {
+        for (answer, expect) in [
+            (r#"{"details":"incorrect username or password"}"#, "incorrect username or password"),
+            (r#"{"errors":[{"code":"DENIED","message":"no"}]}"#, "no"),
+            ("plain", "plain"),
+            (" ", "authentication required"),
+        ] {
+            assert_eq!(details(answer), expect);
+        }
     }
 }
