@@ -186,11 +186,7 @@ pub(super) async fn prune(
 
 pub(super) async fn unsupported(uri: Uri) -> ApiError {
     let verb = uri.path().splitn(4, '/').nth(3).unwrap_or_default();
-    let hint = match verb {
-        "attach" => "; start the container detached (-d) and read its logs",
-        _ => "",
-    };
-    ApiError::not_implemented(format!("{verb} of containers is not supported by this daemon{hint}"))
+    ApiError::not_implemented(format!("{verb} of containers is not supported by this daemon"))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The containers of this node: /containers.
 
+mod attach;
 mod handlers;
 mod routes;
 

@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::routing::{any, get, post};
 
+use super::attach::attach;
 use super::handlers::{
     create, inspect, kill, list, logs, prune, remove, rename, restart, start, stop, unsupported,
     wait,
@@ -10,9 +11,8 @@ use super::handlers::{
 use crate::state::ApiState;
 
 /// Verbs of the Engine API that this daemon does not have yet; the answer names them.
-const UNSUPPORTED: [&str; 12] = [
+const UNSUPPORTED: [&str; 11] = [
     "archive",
-    "attach",
     "attach/ws",
     "changes",
     "checkpoints",
@@ -39,6 +39,7 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/containers/{id}/wait", post(wait))
         .route("/containers/{id}/rename", post(rename))
         .route("/containers/{id}/logs", get(logs))
+        .route("/containers/{id}/attach", post(attach))
         .route("/containers/{id}/update", any(unsupported));
     UNSUPPORTED.iter().fold(router, |router, verb| {
         router.route(&format!("/containers/{{id}}/{verb}"), any(unsupported))

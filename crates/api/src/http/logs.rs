@@ -5,7 +5,7 @@
 
 use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
-use futures::{Stream, StreamExt, future};
+use futures::{Stream, StreamExt};
 use time::OffsetDateTime;
 
 use super::params::Params;
@@ -68,20 +68,23 @@ pub(crate) fn respond(
     layout: Layout,
     version: ApiVersion,
 ) -> Response {
-    let content_type = match !layout.tty && version >= ApiVersion(1, 42) {
+    streaming(content_type(layout, version), lines.map(move |line| Ok(encode_item(line, layout))))
+}
+
+/// How the stream is announced.
+pub(crate) fn content_type(layout: Layout, version: ApiVersion) -> &'static str {
+    match !layout.tty && version >= ApiVersion(1, 42) {
         true => "application/vnd.docker.multiplexed-stream",
         false => "application/vnd.docker.raw-stream",
-    };
-    let chunks = lines.map(move |line| {
-        Ok(match line {
-            Ok(line) => encode(&line, layout),
-            Err(error) => encode_error(&error, layout),
-        })
-    });
-    streaming(
-        content_type,
-        chunks.take_while(|chunk: &Result<Bytes, ApiError>| future::ready(chunk.is_ok())),
-    )
+    }
+}
+
+/// A line, or the error that ended the lines, as clients read it.
+pub(crate) fn encode_item(line: Result<LogLine, ApiError>, layout: Layout) -> Bytes {
+    match line {
+        Ok(line) => encode(&line, layout),
+        Err(error) => encode_error(&error, layout),
+    }
 }
 
 fn encode(line: &LogLine, layout: Layout) -> Bytes {

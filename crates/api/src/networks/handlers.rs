@@ -17,18 +17,24 @@ use crate::state::ApiState;
 /// Networks that exist on every node and that nobody can remove or create.
 pub(super) const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];
 
-/// The node's networks, then the swarm's; those that the swarm keeps for the predefined ones are not shown twice.
+/// The node's networks, then the swarm's.
 async fn all(state: &ApiState) -> Result<Vec<NetworkInspect>, ApiError> {
     let mut networks = state.engine.list_networks().await?;
     if state.cluster.status().control_available {
-        let swarm =
-            state.control()?.list_networks(v1::ListNetworksRequest::default()).await?.networks;
-        let shown = |network: &NetworkInspect| {
-            !PREDEFINED.contains(&network.name.as_deref().unwrap_or_default())
-        };
-        networks.extend(swarm.iter().map(network_json).filter(shown));
+        let swarm = state.control()?.list_networks(v1::ListNetworksRequest::default()).await?.networks;
+        networks.extend(swarm.iter().map(network_json));
     }
     Ok(networks)
+}
+
+/// The swarm keeps node-local networks of the predefined names; clients see the node's own unless they ask for the
+/// scope, as `docker service create --network host` does.
+fn is_shown(network: &NetworkInspect, scope: &str) -> bool {
+    let predefined = PREDEFINED.contains(&network.name.as_deref().unwrap_or_default());
+    match scope {
+        "" => !predefined || network.scope.as_deref() == Some("local"),
+        scope => network.scope.as_deref() == Some(scope),
+    }
 }
 
 pub(super) async fn list(
@@ -37,7 +43,7 @@ pub(super) async fn list(
 ) -> Result<Json<Vec<NetworkInspect>>, ApiError> {
     let filters = params.filters(&ACCEPTED)?;
     let mut networks = all(&state).await?;
-    networks.retain(|network| wants(&filters, network));
+    networks.retain(|network| is_shown(network, "") && wants(&filters, network));
     Ok(Json(networks))
 }
 
@@ -48,7 +54,7 @@ pub(super) async fn inspect(
 ) -> Result<Json<NetworkInspect>, ApiError> {
     let scope = params.get("scope");
     let mut networks = all(&state).await?;
-    networks.retain(|network| scope.is_empty() || network.scope.as_deref() == Some(scope));
+    networks.retain(|network| is_shown(network, scope));
     find(networks, &id).map(Json)
 }
 
@@ -94,7 +100,9 @@ pub(super) async fn remove(
     State(state): State<ApiState>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    let network = find(all(&state).await?, &id)?;
+    let mut networks = all(&state).await?;
+    networks.retain(|network| is_shown(network, ""));
+    let network = find(networks, &id)?;
     let name = network.name.unwrap_or_default();
     if PREDEFINED.contains(&name.as_str()) {
         let message = format!("{name} is a pre-defined network and cannot be removed");

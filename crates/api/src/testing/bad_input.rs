@@ -120,7 +120,7 @@ async fn refusals_outside_a_swarm() {
         (Method::POST, "/containers/nope/wait", "", 404, "No such container: nope"),
         (Method::POST, "/containers/c1/wait?condition=x", "", 400, "invalid condition: \"x\""),
         (Method::POST, "/containers/c1/stop?t=x", "", 400, "invalid value for t"),
-        (Method::POST, "/containers/c1/attach", "", 501, "attach of containers is not supported"),
+        (Method::POST, "/containers/c1/attach?stdin=1", "", 501, "attaching standard input is not supported"),
         (Method::POST, "/containers/c1/exec", "", 501, "exec of containers is not supported"),
         (Method::GET, "/containers/c1/logs", "", 400, "you must choose at least one stream"),
         (Method::GET, "/containers/json?limit=x", "", 400, "invalid value for limit"),
