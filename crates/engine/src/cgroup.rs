@@ -64,6 +64,22 @@ impl CgroupLayout {
         Some(within(unified, cgroup).join("memory.events"))
     }
 
+    /// The directory of `cgroup` where only v2 can restrict its devices, by a program.
+    pub(crate) fn device_program_target(&self, cgroup: &Path) -> Option<PathBuf> {
+        if self.v1("devices").is_some() {
+            return None;
+        }
+        self.hierarchies.iter().find(|h| h.unified).map(|unified| within(unified, cgroup))
+    }
+
+    /// Whether the kernel can limit swap; a limit that it can't set would fail the container.
+    pub(crate) fn limits_swap(&self) -> bool {
+        match self.v1("memory") {
+            Some(memory) => memory.mount.join("memory.memsw.limit_in_bytes").exists(),
+            None => Path::new("/proc/swaps").exists(),
+        }
+    }
+
     /// The directories that hold `cgroup` where a service manager tracks processes.
     pub(crate) fn tracking(&self, cgroup: &Path) -> Vec<PathBuf> {
         let named = self.hierarchies.iter().filter(|h| {
@@ -129,6 +145,7 @@ mod tests {
         assert_eq!(counter, Some(PathBuf::from(expected)));
         assert_eq!(layout.tracking(Path::new("/swarm/shims")).len(), 2);
         assert_eq!(layout.version(), "1");
+        assert!(layout.device_program_target(Path::new("/swarm/c1")).is_some());
         let unified = "32 25 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
         let layout = CgroupLayout::parse(unified);
         let counter = layout.oom_counter(Path::new("/swarm/c1"));

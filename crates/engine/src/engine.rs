@@ -38,13 +38,14 @@ impl Engine {
     /// Opens the engine on its roots, adopts the containers that still run, and starts those whose restart policy
     /// wants it. Without a bridge, containers can only be on the networks host and none.
     pub async fn open(config: EngineConfig, bridge: Option<Bridge>) -> Result<Self> {
-        for folder in [
-            config.data_root.join("containers"),
-            config.data_root.join("overlay"),
-            config.exec_root.join("containers"),
-            config.exec_root.join("netns"),
+        for (folder, mode) in [
+            // Records and bundles hold what containers get in their environment.
+            (config.data_root.join("containers"), 0o700),
+            (config.exec_root.join("containers"), 0o700),
+            (config.data_root.join("overlay"), 0o711),
+            (config.exec_root.join("netns"), 0o711),
         ] {
-            make_private(&folder)?;
+            make_folder(&folder, mode)?;
         }
         let events = EventBus::default();
         let images = ImageStore::open(&config.data_root.join("image"))?;
@@ -116,9 +117,13 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// Makes a folder that others on the host can't look into.
-fn make_private(folder: &Path) -> Result<()> {
+/// Makes a folder with its parents; an existing one keeps its mode.
+fn make_folder(folder: &Path, mode: u32) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
+    if let Some(parent) = folder.parent() {
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true).mode(0o711).create(parent).map_err(io_error(parent.display()))?;
+    }
     let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true).mode(0o711).create(folder).map_err(io_error(folder.display()))
+    builder.recursive(true).mode(mode).create(folder).map_err(io_error(folder.display()))
 }

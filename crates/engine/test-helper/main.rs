@@ -23,9 +23,11 @@ fn daemon(args: &[String]) -> std::process::ExitCode {
     let done = runtime.map_err(|e| e.to_string()).and_then(|runtime| {
         runtime.block_on(async {
             let exe = std::env::current_exe().map_err(|e| e.to_string())?;
-            let mut config = swarm_engine::EngineConfig::new(folder.join("data"), folder.join("exec"), exe);
+            let mut config =
+                swarm_engine::EngineConfig::new(folder.join("data"), folder.join("exec"), exe);
             config.cgroup_parent = PathBuf::from("/swarm-engine-test");
-            let engine = swarm_engine::Engine::open(config, None).await.map_err(|e| e.to_string())?;
+            let engine =
+                swarm_engine::Engine::open(config, None).await.map_err(|e| e.to_string())?;
             engine.start(name).await.map_err(|e| e.to_string())?;
             std::fs::write(folder.join("started"), "").map_err(|e| e.to_string())?;
             std::future::pending::<Result<(), String>>().await

@@ -78,7 +78,8 @@ impl Drop for Bench {
         let clean = async move {
             let all = swarm_engine::ListOptions { all: true, ..Default::default() };
             for container in engine.list(&all).unwrap_or_default() {
-                let _ = engine.remove(container.id.as_deref().unwrap_or_default(), true, true).await;
+                let _ =
+                    engine.remove(container.id.as_deref().unwrap_or_default(), true, true).await;
             }
         };
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(clean));
@@ -123,7 +124,10 @@ async fn import_busybox(engine: &Engine) {
     file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\nweb:x:33:34:web:/srv:/bin/sh\n");
     file("etc/group", 0o644, b"root:x:0:\nweb:x:34:\nextra:x:77:web\n");
     file("data/from-image", 0o644, b"image");
-    for name in ["sh", "cat", "id", "sleep", "mount", "touch", "test", "dd", "ls", "hostname", "grep", "ps", "kill", "mkdir", "nc"] {
+    for name in [
+        "sh", "cat", "id", "sleep", "mount", "touch", "test", "dd", "ls", "hostname", "grep", "ps",
+        "kill", "mkdir", "nc",
+    ] {
         let mut header = header();
         header.set_entry_type(tar::EntryType::Symlink);
         header.set_size(0);
@@ -255,7 +259,9 @@ async fn container_sees_what_docker_shows() {
         "exit code {code}"
     );
     let as_user = ContainerCreateBody {
-        cmd: sh("id; echo $HOME; grep -E '^(CapEff|CapBnd):' /proc/self/status; touch /tmp/x || echo denied"),
+        cmd: sh(
+            "id; echo $HOME; grep -E '^(CapEff|CapBnd):' /proc/self/status; touch /tmp/x || echo denied",
+        ),
         user: Some("web".to_owned()),
         ..body(HostConfig { group_add: strings(&["88"]), ..HostConfig::default() })
     };
@@ -275,7 +281,8 @@ async fn container_sees_what_docker_shows() {
     let (_, out) = bench.run("strict", script, strict).await;
     assert_eq!(out, "CapEff:\t0000000000001000\nNoNewPrivs:\t1\nSeccomp:\t0\nro\n");
     let privileged = HostConfig { privileged: Some(true), ..HostConfig::default() };
-    let script = "mkdir /m && mount -t tmpfs none /m && echo mounted; grep Seccomp: /proc/self/status";
+    let script =
+        "mkdir /m && mount -t tmpfs none /m && echo mounted; grep Seccomp: /proc/self/status";
     let (_, out) = bench.run("privileged", script, privileged).await;
     assert_eq!(out, "mounted\nSeccomp:\t0\n");
     let script = "mkdir /m; mount -t tmpfs none /m 2>/dev/null || echo refused";
@@ -291,7 +298,8 @@ async fn a_wrong_command_says_so() {
         ("absent", "/nope", 127, "exec: \"/nope\": stat /nope: no such file or directory"),
         ("denied", "/etc/passwd", 126, "exec: \"/etc/passwd\": permission denied"),
     ] {
-        let config = ContainerCreateBody { cmd: strings(&[command]), ..body(HostConfig::default()) };
+        let config =
+            ContainerCreateBody { cmd: strings(&[command]), ..body(HostConfig::default()) };
         bench.create_with(name, config).await;
         let error = bench.engine.start(name).await.expect_err("must not start");
         assert_eq!(error.class(), ErrorClass::InvalidParameter);
@@ -457,15 +465,59 @@ async fn containers_survive_the_daemon() {
     std::fs::write(Path::new(&merged.data["MergedDir"]).join("tmp/end"), "").expect("write");
     assert_eq!(wait(&third, "survivor").await, 5);
     assert_eq!(logs(&third, "survivor", LogSource::Stdout).await, "started\nending\n");
+    ends_without_a_daemon(folder).await;
     third.remove("survivor", true, true).await.expect("remove");
     bench.engine.remove("survivor", true, true).await.ok();
+}
+
+/// The engines above still know the container, but none of them watches its second run.
+async fn ends_without_a_daemon(folder: &Path) {
+    std::fs::remove_file(folder.join("started")).expect("remove");
+    let mut daemon = std::process::Command::new(HELPER)
+        .arg("daemon")
+        .args([folder.as_os_str(), "survivor".as_ref()])
+        .spawn()
+        .expect("spawn");
+    until("the daemon", || folder.join("started").exists().then_some(())).await;
+    daemon.kill().expect("kill -9");
+    daemon.wait().expect("wait");
+    let engine = open(folder).await;
+    let state = engine.inspect("survivor").expect("inspect").state.expect("state");
+    // /tmp/end is still there, so it ended by itself, whether before or after the adoption.
+    let code = if state.running == Some(true) {
+        wait(&engine, "survivor").await
+    } else {
+        state.exit_code.unwrap_or(0)
+    };
+    assert_eq!(code, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_shim_takes_its_container_along() {
+    let Some(bench) = Bench::open().await else { return };
+    bench.create("orphan", "sleep 1000", HostConfig::default()).await;
+    bench.engine.start("orphan").await.expect("start");
+    let init = pid(&bench.engine, "orphan");
+    let shim = parent(init).parse().expect("the shim's PID");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(shim), nix::sys::signal::Signal::SIGKILL)
+        .expect("kill");
+    assert_eq!(wait(&bench.engine, "orphan").await, 255);
+    until("the end of the container", || parent(init).is_empty().then_some(())).await;
+}
+
+/// The parent's PID; empty if there is no such process.
+fn parent(pid: i64) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let zombie = status.lines().any(|l| l.starts_with("State:\tZ"));
+    let parent =
+        status.lines().find_map(|l| l.strip_prefix("PPid:")).unwrap_or("").trim().to_owned();
+    if zombie { String::new() } else { parent }
 }
 
 /// Prints what the container's shim takes of memory.
 fn measure_shim(container: i64) {
     let read = |path: String| std::fs::read_to_string(path).unwrap_or_default();
-    let status = read(format!("/proc/{container}/status"));
-    let parent = status.lines().find_map(|l| l.strip_prefix("PPid:")).unwrap_or("").trim();
+    let parent = parent(container);
     let memory = read(format!("/proc/{parent}/smaps_rollup"));
     for line in memory.lines().filter(|l| l.starts_with("Rss") || l.starts_with("Private")) {
         eprintln!("shim {line}");
@@ -481,7 +533,10 @@ fn bridge_connects_containers() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.expect("runtime").block_on(async {
         let Some(bench) = Bench::open_with(true).await else { return };
-        let port = bollard_stubs::models::PortBinding { host_ip: None, host_port: Some("8080".to_owned()) };
+        let port = bollard_stubs::models::PortBinding {
+            host_ip: None,
+            host_port: Some("8080".to_owned()),
+        };
         let host = HostConfig {
             network_mode: Some("bridge".to_owned()),
             port_bindings: Some(HashMap::from([("80/tcp".to_owned(), Some(vec![port]))])),
@@ -496,12 +551,18 @@ fn bridge_connects_containers() {
         };
         bench.create_with("server", config).await;
         bench.engine.start("server").await.expect("start");
-        let settings = bench.engine.inspect("server").expect("inspect").network_settings.expect("settings");
-        let ip = settings.networks.expect("networks")["bridge"].ip_address.clone().expect("address");
+        let settings =
+            bench.engine.inspect("server").expect("inspect").network_settings.expect("settings");
+        let ip =
+            settings.networks.expect("networks")["bridge"].ip_address.clone().expect("address");
         assert_eq!(ask(&format!("{ip}:80")).await, "server\n");
         let gateway = bench.engine.bridge().expect("bridge").gateway();
         assert_eq!(ask(&format!("{gateway}:8080")).await, "server\n");
-        assert!(logs(&bench.engine, "server", LogSource::Stdout).await.contains(&format!("{ip}\tserver")));
+        assert!(
+            logs(&bench.engine, "server", LogSource::Stdout)
+                .await
+                .contains(&format!("{ip}\tserver"))
+        );
         let listed = bench.engine.list(&swarm_engine::ListOptions::default()).expect("list");
         assert_eq!(listed[0].ports.as_ref().and_then(|p| p[0].public_port), Some(8080));
         bench.engine.stop("server", Some(0)).await.expect("stop");
@@ -552,14 +613,24 @@ async fn names_and_prefixes_resolve() {
     }
     let taken = bench.engine.create(Some("one".to_owned()), body_true()).await;
     let message = taken.expect_err("the name is taken").to_string();
-    assert!(message.starts_with("Conflict. The container name \"/one\" is already in use by"), "{message}");
+    assert!(
+        message.starts_with("Conflict. The container name \"/one\" is already in use by"),
+        "{message}"
+    );
     bench.engine.rename("two", "three").await.expect("rename");
     assert_eq!(bench.engine.resolve("three").expect("resolve").as_str(), other);
     let unknown = ContainerCreateBody { image: Some("nope".to_owned()), ..body_true() };
     let error = bench.engine.create(None, unknown).await.expect_err("no such image");
     assert_eq!(error.class(), ErrorClass::NotFound);
     let all = swarm_engine::ListOptions { all: true, ..Default::default() };
-    let names: Vec<_> = bench.engine.list(&all).expect("list").into_iter().flat_map(|c| c.names).flatten().collect();
+    let names: Vec<_> = bench
+        .engine
+        .list(&all)
+        .expect("list")
+        .into_iter()
+        .flat_map(|c| c.names)
+        .flatten()
+        .collect();
     assert_eq!(names, ["/three", "/one"]);
     let pruned = bench.engine.prune(&swarm_engine::ListOptions::default()).await.expect("prune");
     assert_eq!(pruned.deleted.len(), 2);

@@ -29,6 +29,9 @@ pub struct ShimConfig {
     pub oom_path: Option<PathBuf>,
     /// cgroups (directories) that the shim itself moves to once the container runs.
     pub shim_cgroups: Vec<PathBuf>,
+    /// The container's cgroup (a directory) where cgroup v2 has no devices controller and a program must decide.
+    #[serde(default)]
+    pub device_cgroup: Option<PathBuf>,
     /// Capabilities that the container keeps, as bits.
     pub capabilities: u64,
     /// Whether to run our tiny init as PID 1.

@@ -9,6 +9,7 @@
 //! Everything here is single-threaded, since libcontainer forks. Nothing here knows tokio.
 
 mod bundle;
+mod device_filter;
 mod executor;
 mod init;
 mod json_log;

@@ -8,12 +8,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::syscall::syscall::SyscallType;
 
 use super::bundle::ShimConfig;
 use super::executor::{ContainerExecutor, Failure};
 use super::launch::{internal, read_failure};
-use super::{SECCOMP_FILE, sys, trace};
+use super::{SECCOMP_FILE, device_filter, sys, trace};
 
 /// A running container: its init's PID and the reading ends of its output.
 pub(super) struct Launched {
@@ -70,6 +71,10 @@ pub(super) fn libcontainer(config: &ShimConfig) -> Result<Launched, Failure> {
         exit_code: 128,
         message: "the container has no process".to_owned(),
     })?;
+    if let Err(failure) = restrict_devices(config) {
+        let _ = container.delete(true);
+        return Err(failure);
+    }
     container.start().map_err(|e| create_failed(&e))?;
     match read_failure(failure_read) {
         None => output.launched(pid),
@@ -78,6 +83,16 @@ pub(super) fn libcontainer(config: &ShimConfig) -> Result<Launched, Failure> {
             Err(failure)
         }
     }
+}
+
+/// Puts the bundle's device rules into force where libcontainer does not; the container waits to be started.
+fn restrict_devices(config: &ShimConfig) -> Result<(), Failure> {
+    let Some(cgroup) = &config.device_cgroup else { return Ok(()) };
+    let spec = Spec::load("config.json").map_err(|e| create_failed(&e))?;
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    let rules = resources.and_then(|resources| resources.devices().as_ref());
+    device_filter::apply(cgroup, rules.map_or(&[], Vec::as_slice))
+        .map_err(|e| internal("restricting devices", e))
 }
 
 /// Creates and starts the container of the present directory with an OCI runtime's command line.

@@ -212,3 +212,64 @@ pub(super) fn receive_fd(listener: &UnixListener) -> io::Result<OwnedFd> {
     }
     Err(io::Error::new(io::ErrorKind::UnexpectedEof, "no terminal was handed over"))
 }
+
+/// Commands and kinds of bpf(2).
+const BPF_PROG_LOAD: libc::c_int = 5;
+const BPF_PROG_ATTACH: libc::c_int = 8;
+const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
+const BPF_CGROUP_DEVICE: u32 = 6;
+const BPF_F_ALLOW_MULTI: u32 = 2;
+
+/// The beginning of `union bpf_attr` for loading; the kernel takes what follows as zero.
+#[repr(C)]
+struct LoadProgram {
+    kind: u32,
+    instruction_count: u32,
+    instructions: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buffer: u64,
+    kernel_version: u32,
+    flags: u32,
+}
+
+#[repr(C)]
+struct AttachProgram {
+    target: i32,
+    program: i32,
+    kind: u32,
+    flags: u32,
+}
+
+/// Loads a program that decides about devices.
+pub(super) fn load_device_program(instructions: &[[u8; 8]]) -> io::Result<OwnedFd> {
+    let attributes = LoadProgram {
+        kind: BPF_PROG_TYPE_CGROUP_DEVICE,
+        instruction_count: u32::try_from(instructions.len()).map_err(io::Error::other)?,
+        instructions: instructions.as_ptr() as u64,
+        license: c"Apache-2.0".as_ptr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log_buffer: 0,
+        kernel_version: 0,
+        flags: 0,
+    };
+    let size = size_of::<LoadProgram>();
+    // SAFETY: the attributes and what they point to live until after the call; the kernel only reads them.
+    let fd = check(unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &attributes, size) })?;
+    Ok(adopt_fd(RawFd::try_from(fd).map_err(io::Error::other)?))
+}
+
+/// Puts a loaded device program on a cgroup (an open folder), where it stays as long as the cgroup.
+pub(super) fn attach_device_program(program: &OwnedFd, cgroup: &std::fs::File) -> io::Result<()> {
+    let attributes = AttachProgram {
+        target: cgroup.as_raw_fd(),
+        program: program.as_raw_fd(),
+        kind: BPF_CGROUP_DEVICE,
+        flags: BPF_F_ALLOW_MULTI,
+    };
+    let size = size_of::<AttachProgram>();
+    // SAFETY: the attributes live until after the call and the kernel only reads them.
+    check(unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_ATTACH, &attributes, size) }).map(drop)
+}

@@ -61,6 +61,8 @@ pub(crate) struct SpecInput<'a> {
     pub(crate) cgroup: PathBuf,
     /// Whether the container sees its own cgroup as the root (Docker's default where only v2 is mounted).
     pub(crate) private_cgroup: bool,
+    /// Whether the kernel can limit swap.
+    pub(crate) limits_swap: bool,
     /// How the container gets its network namespace.
     pub(crate) network: NetworkNamespace,
     pub(crate) mounts: &'a [ResolvedMount],
@@ -122,7 +124,7 @@ fn linux(input: &SpecInput<'_>) -> Result<Linux> {
     let mut builder = LinuxBuilder::default()
         .cgroups_path(input.cgroup.clone())
         .namespaces(namespaces(input)?)
-        .resources(resources::resources(input.host, devices::rules(input)?)?)
+        .resources(resources::resources(input.host, devices::rules(input)?, input.limits_swap)?)
         .devices(devices::nodes(input.devices)?);
     if let Some(sysctls) = input.host.sysctls.clone() {
         builder = builder.sysctl(sysctls);

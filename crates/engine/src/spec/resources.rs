@@ -19,16 +19,19 @@ const NANO_CPUS_PER_CPU: i64 = 1_000_000_000;
 pub(super) fn resources(
     host: &HostConfig,
     devices: Vec<LinuxDeviceCgroup>,
+    limits_swap: bool,
 ) -> Result<LinuxResources> {
-    let mut builder =
-        LinuxResourcesBuilder::default().devices(devices).memory(memory(host)?).cpu(cpu(host)?);
+    let mut builder = LinuxResourcesBuilder::default()
+        .devices(devices)
+        .memory(memory(host, limits_swap)?)
+        .cpu(cpu(host)?);
     if let Some(limit) = host.pids_limit.filter(|limit| *limit > 0) {
         builder = builder.pids(built(LinuxPidsBuilder::default().limit(limit).build())?);
     }
     built(builder.build())
 }
 
-fn memory(host: &HostConfig) -> Result<LinuxMemory> {
+fn memory(host: &HostConfig, limits_swap: bool) -> Result<LinuxMemory> {
     let mut builder = LinuxMemoryBuilder::default();
     let limit = positive(host.memory);
     if let Some(limit) = limit {
@@ -39,6 +42,7 @@ fn memory(host: &HostConfig) -> Result<LinuxMemory> {
     }
     // Docker gives a limited container as much swap again, unless told otherwise.
     match (host.memory_swap, limit) {
+        _ if !limits_swap => {}
         (Some(swap), _) if swap != 0 => builder = builder.swap(swap),
         (_, Some(limit)) => builder = builder.swap(limit.saturating_mul(2)),
         _ => {}
