@@ -18,8 +18,8 @@ use crate::worker::Worker;
 
 /// The first pause after a session that broke; it doubles up to [`BACKOFF_MAX`] while sessions fail to begin.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
-/// Half of SwarmKit's maximum, so that a returning manager finds its workers soon.
-const BACKOFF_MAX: Duration = Duration::from_secs(4);
+/// Short, so that a returning manager finds its workers within its grace; pauses vary, so that they come apart.
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// A way to a manager.
 pub struct Connection {
@@ -83,7 +83,7 @@ impl Agent {
             if began {
                 backoff = BACKOFF_FIRST;
             }
-            tokio::time::sleep(backoff).await;
+            tokio::time::sleep(backoff.mul_f64(rand::random_range(0.5..=1.0))).await;
             backoff = (backoff * 2).min(BACKOFF_MAX);
         }
     }

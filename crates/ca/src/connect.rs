@@ -1,7 +1,9 @@
 //! The client side of gRPC between nodes: a channel that connects when it is first used and again when it broke.
 
 use std::future::Future;
+use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -112,17 +114,22 @@ async fn dial(
 /// A channel to a service of this very process, whose calls come from `identity`, as if it had connected over TLS.
 pub fn local_as<S>(identity: Identity, service: S) -> Channel
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = std::convert::Infallible>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
 {
-    swarm_proto::channel::local(Identified {
-        peer: PeerIdentity { identity: Some(identity), remote_addr: None },
-        service,
-    })
+    local_from(identity, None, service)
+}
+
+/// As [`local_as`], for a caller that other nodes know under an address.
+pub fn local_from<S>(identity: Identity, remote_addr: Option<SocketAddr>, service: S) -> Channel
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    let peer = PeerIdentity { identity: Some(identity), remote_addr };
+    swarm_proto::channel::local(Identified { peer, service })
 }
 
 /// Puts the peer among each request's extensions.

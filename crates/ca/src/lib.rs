@@ -29,7 +29,7 @@ mod token;
 pub use authorize::{Authorizer, ForwardedCaller, rpc_error_text};
 pub use chain::{NodeCertificate, certificate_expiry};
 pub use client::{CertificateRequest, IssuedCertificate, download_root_ca, request_certificate};
-pub use connect::{Credentials, connect, local_as};
+pub use connect::{Credentials, connect, local_as, local_from};
 pub use error::CaError;
 pub use files::CertificateFiles;
 pub use identity::{Identity, PeerIdentity, Role};

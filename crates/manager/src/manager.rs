@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use prost::Message as _;
-use swarm_ca::{Identity, TlsMaterials, local_as, serve};
+use swarm_ca::{Identity, TlsMaterials, local_from, serve};
 use swarm_dispatcher::{Config as DispatcherConfig, Dispatcher};
 use swarm_proto::Channel;
 use swarm_proto::v1::ca_server::CaServer;
@@ -105,7 +105,11 @@ impl Manager {
             Some(Arc::new(Group { raft: raft.clone(), members })),
         );
         let routes = routes(&identity, control, &dispatcher, &log_broker, &node_ca);
-        let local = local_as(identity.clone(), routes.clone().prepare());
+        let local = local_from(
+            identity.clone(),
+            config.advertise_addr.parse().ok(),
+            routes.clone().prepare(),
+        );
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(async move {
             let until = async {

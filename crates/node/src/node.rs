@@ -26,6 +26,9 @@ use crate::state::{SavedMembership, StateFolder};
 /// How long a join may take before the answer says that it goes on in the background; moby's `swarmConnectTimeout`.
 const JOIN_ANSWER_MAX: Duration = Duration::from_secs(20);
 
+/// How long a founder waits for its own agent's first session.
+const FIRST_SESSION_MAX: Duration = Duration::from_secs(2);
+
 /// What a node needs to know of its daemon.
 pub struct NodeConfig {
     /// Where the membership is kept, normally `<data-root>/swarm`.
@@ -189,6 +192,8 @@ impl Node {
             self.clear();
             return Err(error);
         }
+        // The founder's own session begins in milliseconds; `docker node ls` is to show it ready.
+        let _ = tokio::time::timeout(FIRST_SESSION_MAX, self.registered()).await;
         info!(node.id = identity.node_id, "a cluster was founded");
         Ok(identity.node_id)
     }
@@ -289,13 +294,17 @@ impl Node {
         issued.save(&files).map_err(system)?;
         saved.managers = vec![(String::new(), address.to_owned())];
         self.start(saved, None).await?;
-        let mut registered = match &self.current().membership {
-            Some(membership) => membership.registered(),
-            None => return Ok(()),
-        };
-        // The sender ends only with the membership, and then there is nothing to wait for.
-        let _ = registered.wait_for(|registered| *registered).await;
+        self.registered().await;
         Ok(())
+    }
+
+    /// Waits for the agent's first session.
+    async fn registered(&self) {
+        let registered = self.current().membership.as_ref().map(Membership::registered);
+        if let Some(mut registered) = registered {
+            // The sender ends only with the membership, and then there is nothing to wait for.
+            let _ = registered.wait_for(|registered| *registered).await;
+        }
     }
 
     /// Leaves the cluster and forgets everything about it.
