@@ -28,6 +28,12 @@ async fn nodes_are_changed_and_removed_by_the_rules() {
         client.update_node(update("manager", version, NodeSpec::default())).await,
         "FailedPrecondition desc = attempting to demote the last manager of the swarm",
     );
+    let worker = store.view().get::<Node>("worker").expect("there").version();
+    let promoted = NodeSpec { desired_role: NodeRole::Manager.into(), ..Default::default() };
+    refused(
+        client.update_node(update("worker", worker, promoted)).await,
+        "FailedPrecondition desc = more than one manager is not supported yet: join or keep this node as a worker",
+    );
     let task = Task { id: "t".into(), node_id: "worker".into(), ..Default::default() };
     store.update(|tx| tx.create(task)).await.expect("written");
     let remove = |id: &str, force| RemoveNodeRequest { node_id: id.into(), force };
