@@ -28,13 +28,18 @@ pub(super) async fn attach(
     request: Request,
 ) -> Result<Response, ApiError> {
     if params.flag("stdin") {
-        return Err(ApiError::not_implemented("attaching standard input is not supported by this daemon"));
+        return Err(ApiError::not_implemented(
+            "attaching standard input is not supported by this daemon",
+        ));
     }
     let events = state.engine.events(None, None);
     let container = state.engine.inspect_container(&id, false).await?;
     let id = container.id.unwrap_or(id);
     let running = container.state.and_then(|state| state.running).unwrap_or_default();
-    let layout = Layout { tty: container.config.and_then(|c| c.tty).unwrap_or_default(), ..Default::default() };
+    let layout = Layout {
+        tty: container.config.and_then(|c| c.tty).unwrap_or_default(),
+        ..Default::default()
+    };
     let options = ReadLogs {
         stdout: params.flag("stdout"),
         stderr: params.flag("stderr"),
@@ -99,7 +104,11 @@ async fn started(mut events: BoxStream<'static, EventMessage>, id: &str) -> bool
 }
 
 /// Writes until the output ends or the client is gone.
-async fn copy(mut request: Request, lines: impl Stream<Item = Result<LogLine, ApiError>>, layout: Layout) {
+async fn copy(
+    mut request: Request,
+    lines: impl Stream<Item = Result<LogLine, ApiError>>,
+    layout: Layout,
+) {
     let upgraded = match hyper::upgrade::on(&mut request).await {
         Ok(upgraded) => upgraded,
         Err(error) => return tracing::debug!(%error, "an attaching client went away"),
@@ -107,7 +116,9 @@ async fn copy(mut request: Request, lines: impl Stream<Item = Result<LogLine, Ap
     let mut connection = TokioIo::new(upgraded);
     let mut lines = std::pin::pin!(lines);
     while let Some(line) = lines.next().await {
-        if connection.write_all(&encode_item(line, layout)).await.is_err() || connection.flush().await.is_err() {
+        if connection.write_all(&encode_item(line, layout)).await.is_err()
+            || connection.flush().await.is_err()
+        {
             return;
         }
     }

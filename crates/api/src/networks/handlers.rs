@@ -21,7 +21,8 @@ pub(super) const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];
 async fn all(state: &ApiState) -> Result<Vec<NetworkInspect>, ApiError> {
     let mut networks = state.engine.list_networks().await?;
     if state.cluster.status().control_available {
-        let swarm = state.control()?.list_networks(v1::ListNetworksRequest::default()).await?.networks;
+        let swarm =
+            state.control()?.list_networks(v1::ListNetworksRequest::default()).await?.networks;
         networks.extend(swarm.iter().map(network_json));
     }
     Ok(networks)

@@ -143,10 +143,11 @@ async fn the_stock_client_prints_the_cluster() {
         expect!["c1"],
     )
     .await;
+    check(socket, &["run", "alpine", "ls"], expect!["hello"]).await;
     check(
         socket,
-        &["version", "--format", "{{.Server.APIVersion}} {{.Client.APIVersion}}"],
-        expect!["1.51 1.50"],
+        &["version", "--format", "{{.Server.APIVersion}} {{.Server.MinAPIVersion}}"],
+        expect!["1.51 1.24"],
     )
     .await;
     drop(stop);

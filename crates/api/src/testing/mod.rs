@@ -5,6 +5,7 @@ mod cli;
 mod control;
 mod engine;
 mod requests;
+mod tls;
 
 use std::sync::{Arc, Mutex};
 
