@@ -655,3 +655,30 @@ async fn starting_is_quick() {
     times.sort();
     eprintln!("create and start: median {:?}, worst {:?}", times[5], times[9]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_start_and_end_at_once() {
+    let Some(bench) = Bench::open().await else { return };
+    let begun = Instant::now();
+    let starts = (0..30).map(|n| {
+        let bench = &bench;
+        async move {
+            let name = format!("many{n}");
+            bench.create(&name, "sleep 1000", HostConfig::default()).await;
+            bench.engine.start(&name).await.expect("start");
+        }
+    });
+    futures::future::join_all(starts).await;
+    eprintln!("30 containers started in {:?}", begun.elapsed());
+    let running = bench.engine.list(&swarm_engine::ListOptions::default()).expect("list");
+    assert_eq!(running.len(), 30);
+    let ends = (0..30).map(|n| {
+        let bench = &bench;
+        async move { bench.engine.remove(&format!("many{n}"), true, true).await.expect("remove") }
+    });
+    futures::future::join_all(ends).await;
+    let all = swarm_engine::ListOptions { all: true, ..Default::default() };
+    assert!(bench.engine.list(&all).expect("list").is_empty());
+    let overlays = std::fs::read_dir(bench.folder.path().join("data/overlay")).expect("overlays");
+    assert_eq!(overlays.count(), 0);
+}

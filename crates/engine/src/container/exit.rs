@@ -20,18 +20,23 @@ impl Engine {
     pub(crate) fn watch(&self, container: Arc<Container>, end: ShimEnd, pid: i32) {
         let engine = self.clone();
         tokio::spawn(async move {
-            end.wait().await;
-            engine.ended(container, pid).await;
+            let told = end.wait().await;
+            engine.ended(container, pid, told).await;
         });
     }
 
-    /// Takes note of the end of the run with this PID.
-    pub(crate) async fn ended(&self, container: Arc<Container>, pid: i32) {
+    /// Takes note of the end of the run with this PID; `told` is what the shim said last.
+    pub(crate) async fn ended(
+        &self,
+        container: Arc<Container>,
+        pid: i32,
+        told: Option<ExitRecord>,
+    ) {
         let operation = container.operation.lock().await;
         if container.read(|record| !record.is_running() || record.state.pid != pid) {
             return;
         }
-        let exit = self.exit_record(&container, pid);
+        let exit = told.unwrap_or_else(|| self.exit_record(&container, pid));
         container.set_shim(None);
         self.tear_down(&container).await;
         let before = container.record();
@@ -175,7 +180,7 @@ impl Engine {
     async fn settle(&self, container: Arc<Container>) {
         let (status, pid) = container.read(|record| (record.state.status, record.state.pid));
         match status {
-            Status::Running => self.ended(container, pid).await,
+            Status::Running => self.ended(container, pid, None).await,
             Status::Restarting => self.restart_after(container, Duration::ZERO),
             Status::Removing => {
                 let _operation = container.operation.lock().await;
@@ -230,8 +235,8 @@ impl Engine {
         tracing::info!(container.id = %container.id, pid, "adopted");
         let (engine, container) = (self.clone(), container.clone());
         tokio::spawn(async move {
-            let _ = end.await;
-            engine.ended(container, pid).await;
+            let told = end.await.ok().flatten();
+            engine.ended(container, pid, told).await;
         });
         true
     }

@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::config::EngineConfig;
 use crate::error::{Error, Result, io as io_error};
-use crate::shim::{LaunchReply, SOCKET_FILE};
+use crate::shim::{ExitRecord, LaunchReply, SOCKET_FILE};
 
 /// Answers waiting to be taken; requests are made one at a time.
 const ANSWERS_MAX: usize = 4;
@@ -77,17 +77,17 @@ impl ShimClient {
 }
 
 impl ShimEnd {
-    /// Passes answers on until the shim is gone.
-    pub(crate) async fn wait(mut self) {
+    /// Passes answers on until the shim is gone; what it said of the container's end, if it did.
+    pub(crate) async fn wait(mut self) -> Option<ExitRecord> {
         let mut line = String::new();
         loop {
             line.clear();
             match self.lines.read_line(&mut line).await {
                 Ok(count) if count > 0 => {}
-                _ => return,
+                _ => return None,
             }
-            if line.starts_with("exit ") {
-                return;
+            if let Some(record) = line.strip_prefix("exit ") {
+                return serde_json::from_str(record).ok();
             }
             // Nobody listens if the asker gave up.
             let _ = self.answers.try_send(line.trim_end().to_owned());

@@ -87,7 +87,7 @@ impl Engine {
             Err(_) if container.exit_path().exists() => {
                 self.mark_running(container, pid, attachment).map_err(system)?;
                 let (engine, container) = (self.clone(), container.clone());
-                tokio::spawn(async move { engine.ended(container, pid).await });
+                tokio::spawn(async move { engine.ended(container, pid, None).await });
                 return Ok(());
             }
             Err(error) => return Err(system(io_error("connecting to the shim")(error))),
