@@ -32,7 +32,12 @@ pub(super) struct Host {
 
 impl Host {
     /// Makes host number `number` and starts its daemon.
-    pub(super) fn start(site: &Site, lan: &Lan, keeper: &Keeper, number: u8) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        site: &Site,
+        lan: &Lan,
+        keeper: &Keeper,
+        number: u8,
+    ) -> anyhow::Result<Self> {
         let name = format!("demo{number}");
         let folder = site.folder().join(&name);
         fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;

@@ -108,7 +108,12 @@ fn layer(files: &BTreeMap<String, Vec<u8>>) -> anyhow::Result<Vec<u8>> {
     Ok(layer.into_inner()?)
 }
 
-fn file(archive: &mut Builder<Vec<u8>>, path: &str, mode: u32, content: &[u8]) -> anyhow::Result<()> {
+fn file(
+    archive: &mut Builder<Vec<u8>>,
+    path: &str,
+    mode: u32,
+    content: &[u8],
+) -> anyhow::Result<()> {
     let size = u64::try_from(content.len())?;
     Ok(archive.append_data(&mut header(EntryType::Regular, mode, size), path, content)?)
 }

@@ -4,14 +4,14 @@
 //! that this machine gets is one link. Namespaces are held by open files: they need no mounts and leave none behind.
 
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd as _;
 
 use anyhow::Context as _;
 use ipnet::{IpNet, Ipv4Net};
 use nix::sched::{CloneFlags, setns, unshare};
 use swarm_network::MacAddress;
-use swarm_network::addresses::host_addresses;
+use swarm_network::addresses::{HostAddress, host_addresses};
 use swarm_network::netlink::{Netlink, VethPair};
 
 use super::keeper::on_scratch_thread;
@@ -97,14 +97,11 @@ pub(super) fn remove_leftover() -> anyhow::Result<()> {
 }
 
 /// The first of 10.99.0.0/24, 10.99.1.0/24 … that this machine is not on.
-fn free_block(in_use: &[swarm_network::addresses::HostAddress]) -> anyhow::Result<u8> {
+fn free_block(in_use: &[HostAddress]) -> anyhow::Result<u8> {
     let is_free = |block: &u8| {
-        let first = Ipv4Addr::new(10, 99, *block, 0);
-        let last = IpAddr::V4(Ipv4Addr::new(10, 99, *block, 255));
+        let [first, last] = [0, 255].map(|host| Ipv4Addr::new(10, 99, *block, host));
         in_use.iter().all(|used| match used.address {
-            IpNet::V4(net) => {
-                !used.address.contains(&last) && net.network().octets()[..3] != first.octets()[..3]
-            }
+            IpNet::V4(net) => !net.contains(&last) && !(first..=last).contains(&net.addr()),
             IpNet::V6(_) => true,
         })
     };
@@ -135,7 +132,6 @@ fn inside<T: Send>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use swarm_network::addresses::HostAddress;
 
     #[test]
     fn takes_a_block_that_is_free() {

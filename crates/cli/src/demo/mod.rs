@@ -173,7 +173,9 @@ fn invitation(hosts: &[Host]) -> String {
     if let [_, .., worker] = hosts {
         let (name, pid) = (worker.name(), worker.pid());
         lines.push("  docker node update --availability drain demo2".to_owned());
-        lines.push(format!("  kill -9 {pid}    # the daemon of {name}: its tasks come up elsewhere"));
+        lines.push(format!(
+            "  kill -9 {pid}    # the daemon of {name}: its tasks come up elsewhere"
+        ));
     }
     lines.push("Ctrl-C here removes everything.\n".to_owned());
     lines.join("\n")

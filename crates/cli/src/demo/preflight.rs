@@ -34,7 +34,9 @@ fn rights() -> Vec<String> {
     CAPABILITIES
         .iter()
         .filter(|(_, bit)| has & (1 << bit) == 0)
-        .map(|(name, _)| format!("it needs the capability {name}, which root lacks here (in a container?)"))
+        .map(|(name, _)| {
+            format!("it needs the capability {name}, which root lacks here (in a container?)")
+        })
         .collect()
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Screen {
     in_place: bool,
     /// The table that was shown last.
     shown: Vec<String>,
-    /// Each task's last line, by its ID.
+    /// The last line about each node and task.
     reported: BTreeMap<String, String>,
 }
 
@@ -54,16 +54,13 @@ impl Screen {
     }
 
     fn report(&mut self, view: &View) {
-        let mut reported = BTreeMap::new();
-        for task in &view.tasks {
-            let node = if task.node.is_empty() { "no node yet" } else { &task.node };
-            let line = format!("{} on {node}: {} {}", task.name, task.state, task.note);
-            if self.reported.get(&task.id) != Some(&line) {
-                output::line(line.trim_end());
+        let news: BTreeMap<String, String> = view.changing().collect();
+        for (what, line) in &news {
+            if self.reported.get(what) != Some(line) {
+                output::line(line);
             }
-            reported.insert(task.id.clone(), line);
         }
-        self.reported = reported;
+        self.reported = news;
     }
 
     /// Shows the whole table once more where only changes were shown.

@@ -1,6 +1,9 @@
 //! The demonstration's system calls that Rust has no safe names for.
 
-#![expect(unsafe_code, reason = "pre_exec, a signal disposition and a terminal's size need system calls")]
+#![expect(
+    unsafe_code,
+    reason = "pre_exec, a signal disposition and a terminal's size need system calls"
+)]
 
 use std::fs::File;
 use std::io;

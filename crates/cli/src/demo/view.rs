@@ -7,14 +7,14 @@ use serde_json::Value;
 /// The cluster at one moment.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct View {
-    pub(super) nodes: Vec<NodeRow>,
-    pub(super) tasks: Vec<TaskRow>,
+    nodes: Vec<NodeRow>,
+    tasks: Vec<TaskRow>,
     wanted: u64,
 }
 
 /// One node.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct NodeRow {
+struct NodeRow {
     name: String,
     state: String,
     availability: String,
@@ -24,12 +24,12 @@ pub(super) struct NodeRow {
 
 /// One task that is to run, or did not make it.
 #[derive(Debug, Default, PartialEq, Eq, Clone)]
-pub(super) struct TaskRow {
-    pub(super) name: String,
-    pub(super) id: String,
-    pub(super) node: String,
-    pub(super) state: String,
-    pub(super) note: String,
+struct TaskRow {
+    name: String,
+    id: String,
+    node: String,
+    state: String,
+    note: String,
     service: String,
     slot: u64,
 }
@@ -56,6 +56,20 @@ impl View {
             .filter_map(|service| service["Spec"]["Mode"]["Replicated"]["Replicas"].as_u64())
             .sum();
         Self { nodes, tasks, wanted }
+    }
+
+    /// What may change, one line for each node and task, by what tells it from the others.
+    pub(super) fn changing(&self) -> impl Iterator<Item = (String, String)> {
+        let nodes = self.nodes.iter().map(|node| {
+            let state = format!("node {}: {}, {}", node.name, node.state, node.availability);
+            (format!("node {}", node.name), state)
+        });
+        let tasks = self.tasks.iter().map(|task| {
+            let node = if task.node.is_empty() { "no node yet" } else { &task.node };
+            let line = format!("task {} on {node}: {} {}", task.name, task.state, task.note);
+            (format!("task {} {} {}", task.service, task.slot, task.id), line.trim_end().to_owned())
+        });
+        nodes.chain(tasks)
     }
 
     fn running(&self) -> usize {
@@ -102,7 +116,7 @@ fn node_row(node: &Value) -> NodeRow {
             Some(true) => "Leader".to_owned(),
             _ => capitalized(&manager["Reachability"]),
         },
-        address: text(&node["Status"]["Addr"]),
+        address: node_address(node),
     }
 }
 
@@ -111,7 +125,7 @@ fn task_row(task: &Value, service: String, node: Option<&Value>) -> TaskRow {
     let null = Value::Null;
     let node = node.unwrap_or(&null);
     let status = &task["Status"];
-    let address = node["Status"]["Addr"].as_str().unwrap_or("");
+    let address = node_address(node);
     let port = status["PortStatus"]["Ports"][0]["PublishedPort"].as_u64();
     let error = text(&status["Err"]);
     let note = match (port, error.is_empty()) {
@@ -124,7 +138,25 @@ fn task_row(task: &Value, service: String, node: Option<&Value>) -> TaskRow {
         slot => format!("{service}.{slot}"),
     };
     let node = text(&node["Description"]["Hostname"]);
-    TaskRow { name, id: text(&task["ID"]), node, state: text(&status["State"]), note, service, slot }
+    TaskRow {
+        name,
+        id: text(&task["ID"]),
+        node,
+        state: text(&status["State"]),
+        note,
+        service,
+        slot,
+    }
+}
+
+/// Where a node is reached; a manager tells of itself only where other managers find it.
+fn node_address(node: &Value) -> String {
+    let manager = text(&node["ManagerStatus"]["Addr"]);
+    let host = manager.rsplit_once(':').map_or(manager.as_str(), |(host, _port)| host);
+    match text(&node["Status"]["Addr"]) {
+        address if address.is_empty() => host.to_owned(),
+        address => address,
+    }
 }
 
 /// Aligned columns under their titles.
@@ -209,6 +241,9 @@ mod tests {
             1/2 tasks running"]]
         .assert_eq(&view.lines(24).join("\n"));
         assert!(!view.is_complete(2));
+        let news: Vec<String> = view.changing().map(|(_, line)| line).collect();
+        assert_eq!(news[0], "node demo1: Ready, Active");
+        assert_eq!(news[2], "task web.1 on demo1: running http://10.99.0.1:30001");
         let short = view.lines(8);
         assert_eq!(short.last().map(String::as_str), Some("1/2 tasks running (1 not shown)"));
     }
