@@ -159,25 +159,27 @@ pub(super) fn loopback_up() -> io::Result<()> {
 /// cache, shared by all shims, and come back when they are touched.
 pub(super) fn forget_code() {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    for line in maps.lines() {
-        let mut fields = line.split_ascii_whitespace();
-        let (Some(range), Some(rights), Some(offset)) =
-            (fields.next(), fields.next(), fields.next())
-        else {
-            continue;
-        };
-        // Relocated data is read-only too, but never at the start of its file; it would not come back.
-        let is_code = rights == "r-xp" || (rights == "r--p" && offset.bytes().all(|b| b == b'0'));
-        let is_file = fields.nth(2).is_some_and(|path| path.starts_with('/'));
-        let bounds = range.split_once('-').and_then(|(start, end)| {
-            let parse = |text| usize::from_str_radix(text, 16).ok();
-            Some((parse(start)?, parse(end)?))
-        });
-        if let (true, true, Some((start, end))) = (is_code, is_file, bounds) {
-            // SAFETY: the range is a private, never written mapping of a file: its pages are read from there again.
-            unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
-        }
+    let ranges: Vec<(usize, usize)> = maps.lines().filter_map(code_range).collect();
+    // Nothing else in this loop, since what runs comes back.
+    for (start, length) in ranges {
+        // SAFETY: the range is a private, never written mapping of a file: its pages are read from there again.
+        unsafe { libc::madvise(start as *mut libc::c_void, length, libc::MADV_DONTNEED) };
     }
+}
+
+/// Start and length of a mapping of code or constants, from its line in /proc/self/maps.
+fn code_range(line: &str) -> Option<(usize, usize)> {
+    let mut fields = line.split_ascii_whitespace();
+    let (range, rights, offset) = (fields.next()?, fields.next()?, fields.next()?);
+    // Relocated data is read-only too, but never at the start of its file; it would not come back.
+    let is_code = rights == "r-xp" || (rights == "r--p" && offset.bytes().all(|b| b == b'0'));
+    if !is_code || !fields.nth(2)?.starts_with('/') {
+        return None;
+    }
+    let (start, end) = range.split_once('-')?;
+    let start = usize::from_str_radix(start, 16).ok()?;
+    let end = usize::from_str_radix(end, 16).ok()?;
+    end.checked_sub(start).map(|length| (start, length))
 }
 
 /// Gives memory that the heap holds but does not use back to the kernel.
