@@ -13,7 +13,7 @@ use swarm_proto::v1::task_spec::Runtime;
 use swarm_proto::v1::update_service_request::Rollback;
 
 use super::logs::{cluster_logs, read_cluster_logs};
-use super::{networks, pin, versions};
+use super::{networks, pin, unsupported, versions};
 use crate::control::{self, Control, expected};
 use crate::convert::service;
 use crate::error::ApiError;
@@ -108,6 +108,7 @@ pub(super) async fn create(
     let encoded_auth = registry_auth::encoded(&headers);
     let mut warnings = Vec::new();
     if let Some(container) = container_of(&mut spec) {
+        unsupported::check(container)?;
         if !encoded_auth.is_empty() {
             container.pull_options = Some(PullOptions { registry_auth: encoded_auth.clone() });
         }
@@ -158,6 +159,7 @@ pub(super) async fn update(
     let mut current = control.find_service(&id).await?;
     let mut warnings = Vec::new();
     if let Some(container) = container_of(&mut spec) {
+        unsupported::check(container)?;
         let encoded_auth = registry_auth::encoded(&headers);
         container.pull_options = match encoded_auth.is_empty() {
             true => kept_pull_options(params.get("registryAuthFrom"), &mut current)?,

@@ -5,6 +5,7 @@ pub(crate) mod logs;
 mod networks;
 mod pin;
 mod routes;
+mod unsupported;
 mod versions;
 
 pub(crate) use routes::routes;

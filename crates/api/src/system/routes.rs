@@ -7,7 +7,7 @@ use super::handlers::{auth, disk_usage, events, info, ping, unsupported, version
 use crate::state::ApiState;
 
 /// Whole areas of the API that this daemon does not have; the answer names them.
-const UNSUPPORTED: [&str; 12] = [
+const UNSUPPORTED: [&str; 11] = [
     "/build",
     "/build/{*rest}",
     "/commit",
@@ -17,7 +17,6 @@ const UNSUPPORTED: [&str; 12] = [
     "/plugins",
     "/plugins/{*rest}",
     "/session",
-    "/swarm/ca",
     "/debug/{*rest}",
     "/checkpoints",
 ];
