@@ -1,0 +1,10 @@
+//! End-to-end tests: the stock `docker` command line against real daemons, each on a host of its own.
+//!
+//! Every test makes its own lab, so they run side by side. Nothing waits for a time: all wait for a state. Where a
+//! test can't run, it says why; with `CI=true` that is a failure. The crates test their own rooms beside their code.
+
+mod cluster;
+mod membership;
+mod restart;
+mod services;
+mod support;
