@@ -1,0 +1,51 @@
+//! The measurements, in the order in which they are made: what kills workers or fills the store comes last.
+
+mod create;
+mod failover;
+mod memory;
+mod scale;
+mod throughput;
+
+use anyhow::Result;
+
+use crate::side::Side;
+
+/// What figures count in, and where they should be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Goal {
+    /// At most so many seconds.
+    Seconds(f64),
+    /// At most so many megabytes.
+    Megabytes(f64),
+    /// Per second: at least so many times Docker's.
+    TimesDocker(f64),
+}
+
+/// The samples of one figure.
+#[derive(Debug)]
+pub(crate) struct Samples {
+    pub(crate) figure: &'static str,
+    pub(crate) goal: Goal,
+    pub(crate) values: Vec<f64>,
+    /// More about the samples that is worth a line.
+    pub(crate) note: Option<String>,
+}
+
+impl Samples {
+    fn new(figure: &'static str, goal: Goal, values: Vec<f64>) -> Self {
+        Self { figure, goal, values, note: None }
+    }
+}
+
+/// A measurement of one side.
+type Measure = fn(&Side) -> Result<Vec<Samples>>;
+
+/// All of them by name.
+pub(crate) const MEASURES: [(&str, Measure); 6] = [
+    ("rest", memory::at_rest),
+    ("create", create::measure),
+    ("scale", scale::measure),
+    ("shim", memory::shim),
+    ("failover", failover::measure),
+    ("throughput", throughput::measure),
+];

@@ -1,0 +1,48 @@
+//! What `/proc` says about processes' memory.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// A process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Process(pub(crate) u64);
+
+impl Process {
+    /// The one whose ID is in a file.
+    pub(crate) fn of_file(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        Ok(Self(text.trim().parse()?))
+    }
+
+    /// Its parent.
+    pub(crate) fn parent(self) -> Result<Self> {
+        self.field("status", "PPid:").map(Self)
+    }
+
+    /// Its resident memory.
+    pub(crate) fn resident_mb(self) -> Result<f64> {
+        Ok(megabytes(self.field("status", "VmRSS:")?))
+    }
+
+    /// Its resident memory, and what of it no other process shares.
+    pub(crate) fn resident_and_private_mb(self) -> Result<(f64, f64)> {
+        let of = |name| self.field("smaps_rollup", name);
+        let private = of("Private_Clean:")? + of("Private_Dirty:")?;
+        Ok((megabytes(of("Rss:")?), megabytes(private)))
+    }
+
+    fn field(self, file: &str, name: &str) -> Result<u64> {
+        let path = format!("/proc/{}/{file}", self.0);
+        let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let word = line.and_then(|line| line.split_whitespace().next());
+        Ok(word.with_context(|| format!("no {name} in {path}"))?.parse()?)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "sizes of processes are far below 2^52 kB")]
+fn megabytes(kilobytes: u64) -> f64 {
+    kilobytes as f64 / 1024.0
+}
