@@ -1,7 +1,7 @@
 //! The client side of gRPC between nodes: a channel that connects when it is first used and again when it broke.
 
-use std::future::Future;
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;

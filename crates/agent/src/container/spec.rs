@@ -49,6 +49,9 @@ pub(crate) fn create_body(task: &Task) -> Result<ContainerCreateBody, String> {
     if spec.image.is_empty() {
         return Err("dockerexec: image required".to_owned());
     }
+    if !spec.secrets.is_empty() || !spec.configs.is_empty() {
+        return Err("secrets and configs are not supported by this node yet".to_owned());
+    }
     let (entrypoint, cmd) = command(spec);
     Ok(ContainerCreateBody {
         hostname: text(&spec.hostname),

@@ -1,9 +1,11 @@
 //! How many tasks services want and have, so that a client need not list them all to know.
 
 use swarm_proto::v1::list_service_statuses_response::ServiceStatus;
+use swarm_proto::v1::node_status::State;
 use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::{
-    ListServiceStatusesRequest, ListServiceStatusesResponse, Service, Task, TaskState, TaskStatus,
+    ListServiceStatusesRequest, ListServiceStatusesResponse, Node, Service, Task, TaskState,
+    TaskStatus,
 };
 use swarm_store::Tables;
 
@@ -29,7 +31,8 @@ fn status(tables: &Tables, service_id: String) -> ServiceStatus {
     let mut counts = ServiceStatus { desired_tasks: desired(mode), ..ServiceStatus::default() };
     for task in tables.tasks_by_service(&service_id) {
         if iteration.is_none_or(|iteration| is_of_iteration(task, iteration)) {
-            count(task, global, iteration.is_some(), &mut counts);
+            let running = is_running(tables, task);
+            count(task, running, global, iteration.is_some(), &mut counts);
         }
     }
     counts.service_id = service_id;
@@ -49,9 +52,17 @@ fn is_of_iteration(task: &Task, iteration: u64) -> bool {
     task.job_iteration.as_ref().is_some_and(|of| of.index == iteration)
 }
 
-fn count(task: &Task, global: bool, job: bool, counts: &mut ServiceStatus) {
+/// Whether a task runs as far as anybody knows. What was last heard from a node that is down, or no longer there, is
+/// no knowledge: SwarmKit counts such tasks and shows more replicas than there are.
+fn is_running(tables: &Tables, task: &Task) -> bool {
+    let reported = task.status.as_ref().is_some_and(|status| status.state() == TaskState::Running);
+    let node = tables.get::<Node>(&task.node_id).and_then(|node| node.status.as_ref());
+    reported && node.is_some_and(|status| status.state() != State::Down)
+}
+
+fn count(task: &Task, running: bool, global: bool, job: bool, counts: &mut ServiceStatus) {
     let state = task.status.as_ref().map_or(TaskState::New, TaskStatus::state);
-    counts.running_tasks += u64::from(state == TaskState::Running);
+    counts.running_tasks += u64::from(running);
     counts.completed_tasks += u64::from(job && state == TaskState::Complete);
     if global {
         let unfinished = state != TaskState::Complete;
