@@ -14,7 +14,7 @@ use futures::Stream;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::service::Routes;
@@ -49,16 +49,23 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let (sender, receiver) = mpsc::channel(HANDSHAKES_MAX);
-    let accepting = tokio::spawn(accept(listener, materials, sender));
-    let result = Server::builder()
+    // In one future with the server: whoever drops it has the port free at once.
+    let (stop, stopped) = oneshot::channel::<()>();
+    let accepting = async move {
+        tokio::select! {
+            () = accept(listener, materials, sender) => {}
+            () = shutdown => {}
+        }
+        drop(stop);
+    };
+    let serving = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_routes(routes)
         .serve_with_incoming_shutdown(Incoming(receiver), async {
-            shutdown.await;
-            accepting.abort();
-        })
-        .await;
+            let _ = stopped.await;
+        });
+    let ((), result) = tokio::join!(accepting, serving);
     result.map_err(ServeError)
 }
 

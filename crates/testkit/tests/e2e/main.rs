@@ -8,3 +8,4 @@ mod membership;
 mod restart;
 mod services;
 mod support;
+mod tls;
