@@ -129,7 +129,7 @@ async fn the_store_commits_through_the_log_and_comes_back() {
             .zip(after.iter::<Service>())
             .all(|(before, after)| before == after)
     );
-    assert!(after.len::<Node>() == 0);
+    assert!(after.is_empty::<Node>());
     assert!(after.version() >= before.version(), "no version is used twice");
     node.shutdown();
 }

@@ -63,6 +63,11 @@ impl Tables {
         T::table(self).len()
     }
 
+    /// Whether a table has no objects.
+    pub fn is_empty<T: Object>(&self) -> bool {
+        self.len::<T>() == 0
+    }
+
     /// The tasks of a service, by slot and identifier.
     pub fn tasks_by_service(&self, service: &str) -> impl Iterator<Item = &Arc<Task>> {
         self.slots(service, 0, u64::MAX)

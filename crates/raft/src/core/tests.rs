@@ -60,6 +60,8 @@ impl Host {
                 persist.hard_state = persist.hard_state.or_else(|| self.unflushed.take());
                 if persist.must_sync {
                     self.log.write(persist.batch()).expect("memory");
+                    // As in the driver: an older state must never be written after a newer one.
+                    self.unflushed = None;
                 } else {
                     self.unflushed = persist.hard_state.take();
                 }

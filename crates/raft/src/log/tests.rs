@@ -254,7 +254,7 @@ fn power_cuts_lose_nothing_that_was_acknowledged() {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
-        random % 2 == 0
+        random.is_multiple_of(2)
     };
     let disk = Disk::default();
     let mut log = disk.log().expect("opens");
