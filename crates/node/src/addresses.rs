@@ -60,13 +60,14 @@ fn resolve_on(
         "" if given.default_advertise.is_empty() && !listen_ip.is_unspecified() => &*listen_text,
         text => text,
     };
-    let advertise = match resolve_advertise(advertise_host, given.default_advertise, host, given.managed) {
-        Ok(ip) => Some(SocketAddr::new(ip, port)),
-        Err(error) if must_advertise || !given.advertise.is_empty() => {
-            return Err(invalid(&error));
-        }
-        Err(_) => None,
-    };
+    let advertise =
+        match resolve_advertise(advertise_host, given.default_advertise, host, given.managed) {
+            Ok(ip) => Some(SocketAddr::new(ip, port)),
+            Err(error) if must_advertise || !given.advertise.is_empty() => {
+                return Err(invalid(&error));
+            }
+            Err(_) => None,
+        };
     let data_path = match given.data_path {
         "" => None,
         text => Some(
