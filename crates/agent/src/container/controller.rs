@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use bollard_stubs::models::{ContainerInspectResponse, ContainerState};
+use bollard_stubs::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum};
 use futures::StreamExt as _;
 use swarm_engine::registry::RegistryClient;
 use swarm_engine::{Engine, ErrorClass, LogOptions, LogSource, WaitCondition};
@@ -161,7 +161,7 @@ impl Controller for ContainerController {
         options: LogSubscriptionOptions,
         sink: LogSink,
     ) -> Result<(), ControllerError> {
-        self.wait_until_created(options.follow).await;
+        self.wait_until_started(options.follow).await;
         let lines = self.engine.logs(&self.name, log_options(&options));
         let mut lines = std::pin::pin!(lines.map_err(|error| fatal(&error))?);
         while let Some(entry) = lines.next().await {
@@ -188,12 +188,17 @@ impl Controller for ContainerController {
 }
 
 impl ContainerController {
-    /// A subscription that follows may come before the container.
-    async fn wait_until_created(&self, follow: bool) {
+    /// A subscription that follows may come before the container, whose log ends at once while it has not started.
+    async fn wait_until_started(&self, follow: bool) {
         const LOOK: std::time::Duration = std::time::Duration::from_millis(100);
-        while follow && self.engine.inspect(&self.name).is_err() {
+        while follow && !self.has_started().await {
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    async fn has_started(&self) -> bool {
+        let status = self.state().await.and_then(|state| state.status);
+        status.is_some_and(|status| status != ContainerStateStatusEnum::CREATED)
     }
 }
 

@@ -7,5 +7,6 @@ mod cluster;
 mod membership;
 mod restart;
 mod services;
+mod stock;
 mod support;
 mod tls;
