@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         return exit_code(swarm_engine::shim::main(&arguments[2..]));
     }
     let result = match Arguments::parse().command {
-        Command::Daemon(flags) => daemon::run(*flags),
+        Command::Daemon(flags) => daemon::run(*flags, &arguments[1..]),
         Command::Demo(flags) => demo::run(&flags),
         Command::DemoKeeper => demo::keeper::run(),
         Command::HelloWeb(flags) => demo::hello::run(&flags),

@@ -32,3 +32,23 @@ fn refuses_what_it_does_not_have_and_names_it() {
         assert!(said(&output).contains(expect), "{arguments:?}: {}", said(&output));
     }
 }
+
+#[test]
+fn refuses_a_configuration_file_that_it_does_not_understand() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("daemon.json");
+    let file = file.to_str().expect("a plain path");
+    for (content, arguments, expect) in [
+        (r#"{"nope": 1}"#, &[][..], "don't match any configuration option: nope"),
+        (r#"{"mtu": 1400}"#, &["--mtu=1300"], "both as a flag and in the configuration file: mtu"),
+        (r#"{"log-level": "chatty"}"#, &[], "invalid logging level: chatty"),
+        (r#"{"live-restore": false}"#, &[], "--live-restore=false is not supported"),
+        (r#"{"mtu": "wide"}"#, &[], "wide"),
+        ("{", &[], "EOF"),
+    ] {
+        std::fs::write(file, content).expect("written");
+        let output = swarm(&[&["daemon", "--config-file", file], arguments].concat());
+        assert!(!output.status.success(), "{content}");
+        assert!(said(&output).contains(expect), "{content}: {}", said(&output));
+    }
+}

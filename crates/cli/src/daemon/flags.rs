@@ -6,8 +6,11 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
-use clap::Args;
+use clap::parser::ValueSource;
+use clap::{Args, FromArgMatches as _};
 use ipnet::Ipv4Net;
+
+use super::config_file;
 
 /// dockerd's defaults under our own paths.
 const DATA_ROOT: &str = "/var/lib/swarm";
@@ -35,7 +38,7 @@ pub(crate) struct Flags {
     #[arg(long = "label", value_name = "list")]
     pub(crate) labels: Vec<String>,
     /// Enable debug mode
-    #[arg(short = 'D', long)]
+    #[arg(short = 'D', long, value_name = "bool", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) debug: bool,
     /// Set the logging level ("debug"|"info"|"warn"|"error"|"fatal")
     #[arg(short = 'l', long, value_name = "level", default_value = "info")]
@@ -44,10 +47,10 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "file")]
     pub(crate) config_file: Option<PathBuf>,
     /// Use TLS; implied by --tlsverify
-    #[arg(long)]
+    #[arg(long, value_name = "bool", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) tls: bool,
     /// Use TLS and verify the remote
-    #[arg(long)]
+    #[arg(long, value_name = "bool", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) tlsverify: bool,
     /// Trust certs signed only by this CA
     #[arg(long, value_name = "file", default_value_os_t = tls_file("ca.pem"))]
@@ -74,7 +77,7 @@ pub(crate) struct Flags {
     #[arg(long = "add-runtime", value_name = "runtime")]
     pub(crate) runtimes: Vec<String>,
     /// Containers keep running while the daemon is down; always on, accepted for dockerd's command lines
-    #[arg(long)]
+    #[arg(long, value_name = "bool", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) live_restore: bool,
     /// Attach containers to a network bridge of this name ("none" for no bridge)
     #[arg(short = 'b', long, value_name = "string")]
@@ -113,6 +116,30 @@ fn tls_file(name: &str) -> PathBuf {
 }
 
 impl Flags {
+    /// The flags with those of the configuration file, if one is named.
+    pub(crate) fn with_config_file(self, arguments: &[String]) -> anyhow::Result<Self> {
+        let Some(path) = &self.config_file else { return self.checked() };
+        let command = Self::augment_args(clap::Command::new("daemon"));
+        let given = command.clone().try_get_matches_from(arguments)?;
+        let of =
+            |name: &str| command.get_arguments().find(|argument| argument.get_long() == Some(name));
+        let is_given = |name: &str| {
+            of(name).is_some_and(|argument| {
+                given.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine)
+            })
+        };
+        let from_file = config_file::arguments(path, |name| of(name).is_some(), is_given)?;
+        let merged = command.try_get_matches_from(arguments.iter().chain(&from_file))?;
+        Self::from_arg_matches(&merged)?.checked()
+    }
+
+    fn checked(self) -> anyhow::Result<Self> {
+        if !self.live_restore {
+            bail!("--live-restore=false is not supported: containers always outlive the daemon");
+        }
+        Ok(self)
+    }
+
     /// The sockets to listen on: those given, or the default one.
     pub(crate) fn hosts(&self) -> Vec<String> {
         match self.host.is_empty() {

@@ -1,6 +1,7 @@
 //! `swarm daemon`: wires engine, node and API together and runs until a signal.
 
 mod cluster;
+mod config_file;
 mod flags;
 mod listen;
 mod pidfile;
@@ -25,7 +26,8 @@ pub(crate) use flags::Flags;
 const BRIDGE: &str = "swarm0";
 
 /// Runs the daemon to its end.
-pub(crate) fn run(flags: Flags) -> anyhow::Result<()> {
+pub(crate) fn run(flags: Flags, arguments: &[String]) -> anyhow::Result<()> {
+    let flags = flags.with_config_file(arguments)?;
     start_log(&flags)?;
     if !nix::unistd::geteuid().is_root() {
         bail!("swarm daemon needs to be started with root privileges");
