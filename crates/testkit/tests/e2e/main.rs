@@ -4,6 +4,7 @@
 //! test can't run, it says why; with `CI=true` that is a failure. The crates test their own rooms beside their code.
 
 mod cluster;
+mod engine;
 mod membership;
 mod restart;
 mod services;
