@@ -6,6 +6,7 @@
 mod cluster;
 mod engine;
 mod membership;
+mod registry;
 mod restart;
 mod services;
 mod stock;
