@@ -165,12 +165,20 @@ async fn a_login_is_needed_where_it_is_needed() {
     let before = store_files(host.root.path());
     let image = format!("{}/private/app:v1", registry.address);
     let url = format!("http://{}/v2/private/app/manifests/v1", registry.address);
-    for (auth, message) in [
-        (RegistryAuth::Anonymous, format!("Get \"{url}\": no basic auth credentials")),
-        (basic("wrong"), "unauthorized: authentication required".to_owned()),
+    for (auth, message, class) in [
+        (
+            RegistryAuth::Anonymous,
+            format!("Get \"{url}\": no basic auth credentials"),
+            ErrorClass::System,
+        ),
+        (
+            basic("wrong"),
+            "unauthorized: authentication required".to_owned(),
+            ErrorClass::Unauthorized,
+        ),
     ] {
         let error = host.pull(&image, auth).await.expect_err("no login");
-        assert_eq!((error.to_string(), error.class()), (message, ErrorClass::Unauthorized));
+        assert_eq!((error.to_string(), error.class()), (message, class));
         assert_eq!(store_files(host.root.path()), before);
     }
     host.pull(&image, basic(LOGIN.1)).await.expect("pull with login");

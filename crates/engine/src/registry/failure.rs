@@ -81,10 +81,10 @@ fn word(
         OciDistributionError::UnauthorizedError { .. } if login == Login::Token => {
             denied(reference, "denied: requested access to the resource is denied")
         }
-        OciDistributionError::UnauthorizedError { url } if login == Login::None => Error::new(
-            ErrorClass::Unauthorized,
-            format!("Get \"{url}\": no basic auth credentials"),
-        ),
+        // Not 401, at which the CLI would ask for a login and wait.
+        OciDistributionError::UnauthorizedError { url } if login == Login::None => {
+            Error::new(ErrorClass::System, format!("Get \"{url}\": no basic auth credentials"))
+        }
         OciDistributionError::UnauthorizedError { .. } => {
             Error::new(ErrorClass::Unauthorized, "unauthorized: authentication required")
         }
