@@ -16,6 +16,21 @@ impl Process {
         Ok(Self(text.trim().parse()?))
     }
 
+    /// Those that it started and that are still there.
+    pub(crate) fn children(self) -> Result<Vec<Self>> {
+        let processes = fs::read_dir("/proc")?.flatten().filter_map(|entry| {
+            let process = Self(entry.file_name().to_str()?.parse().ok()?);
+            (process.parent().ok()?.0 == self.0).then_some(process)
+        });
+        Ok(processes.collect())
+    }
+
+    /// Its name.
+    pub(crate) fn name(self) -> String {
+        let name = fs::read_to_string(format!("/proc/{}/comm", self.0)).unwrap_or_default();
+        name.trim_end().to_owned()
+    }
+
     /// Its parent.
     pub(crate) fn parent(self) -> Result<Self> {
         self.field("status", "PPid:").map(Self)

@@ -1,45 +1,37 @@
 //! Three engines as a swarm: the two sides of every comparison.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Result};
-use swarm_testkit::{Cluster, Engine, Lab, StockEngine, busybox_image_tar};
+use swarm_testkit::{Daemon, Engine, Host, Lab, Output, StockEngine, busybox_image_tar};
 
 use crate::api::Client;
+use crate::process::Process;
 
 const IMAGE: &str = "busybox:bench";
 const HOSTS: usize = 3;
 
 /// A swarm of one manager (the first engine) and two workers, with the image on each.
-#[derive(Debug)]
 pub(crate) struct Side {
-    engines: Engines,
+    engines: Vec<Box<dyn Engine>>,
     /// The image by its ID, for which neither side asks a registry.
     pub(crate) image: String,
-}
-
-#[derive(Debug)]
-enum Engines {
-    Ours(Cluster),
-    Stock(Vec<StockEngine>),
 }
 
 impl Side {
     /// Our daemons.
     pub(crate) fn ours() -> Result<Self> {
-        let cluster = Cluster::swarm(HOSTS);
-        cluster.load(&busybox_image_tar(IMAGE));
-        Self::ready(Engines::Ours(cluster))
+        Self::start("node", |host| Box::new(Daemon::start(host, &[])))
     }
 
-    /// Docker's engines.
+    /// Docker's engines. No network is measured, so they may leave their hosts' firewall alone.
     pub(crate) fn stock() -> Result<Self> {
+        let flags = ["--iptables=false", "--ip-masq=false"];
+        Self::start("stock", move |host| Box::new(StockEngine::start(host, &flags)))
+    }
+
+    fn start(name: &str, start: impl Fn(Host) -> Box<dyn Engine>) -> Result<Self> {
         let lab = Lab::new();
-        let start = |number| {
-            let host = lab.host(&format!("stock{number}"));
-            StockEngine::start(host, &["--iptables=false", "--ip-masq=false"])
-        };
-        let engines: Vec<StockEngine> = (1..=HOSTS).map(start).collect();
+        let host = |number| prepared(lab.host(&format!("{name}{number}")));
+        let engines: Vec<Box<dyn Engine>> = (1..=HOSTS).map(|number| start(host(number))).collect();
         let archive = lab.folder().join("image.tar");
         std::fs::write(&archive, busybox_image_tar(IMAGE))?;
         let manager = engines[0].host().address().to_string();
@@ -51,10 +43,6 @@ impl Side {
         for engine in &engines {
             engine.docker(&["load", "--input", archive.to_str().context("a plain path")?]).ok();
         }
-        Self::ready(Engines::Stock(engines))
-    }
-
-    fn ready(engines: Engines) -> Result<Self> {
         let mut side = Self { engines, image: String::new() };
         let image = side.manager()?.get(&format!("/images/{IMAGE}/json"))?;
         side.image = image["Id"].as_str().context("an image without ID")?.into();
@@ -68,21 +56,23 @@ impl Side {
 
     /// One of the engines; the first is the manager.
     pub(crate) fn engine(&self, index: usize) -> &dyn Engine {
-        match &self.engines {
-            Engines::Ours(cluster) => &cluster[index],
-            Engines::Stock(engines) => &engines[index],
-        }
+        &*self.engines[index]
     }
 
-    /// The files with the process IDs of all that one engine's daemon consists of, each with its name.
-    pub(crate) fn pid_files(&self, index: usize) -> Vec<(&'static str, PathBuf)> {
-        let folder = self.engine(index).host().folder();
-        match &self.engines {
-            Engines::Ours(_) => vec![("daemon", folder.join("pid"))],
-            Engines::Stock(_) => vec![
-                ("dockerd", folder.join("pid")),
-                ("containerd", folder.join("exec/containerd/containerd.pid")),
-            ],
-        }
+    /// All processes that one engine's daemon consists of: dockerd runs a containerd of its own.
+    pub(crate) fn processes(&self, index: usize) -> Result<Vec<Process>> {
+        let daemon = Process::of_file(&self.engine(index).host().folder().join("pid"))?;
+        let mut processes = vec![daemon];
+        processes
+            .extend(daemon.children()?.into_iter().filter(|child| child.name() == "containerd"));
+        Ok(processes)
     }
+}
+
+/// A host whose folder for what a restart may forget is in memory, as `/run` is on every machine.
+fn prepared(host: Host) -> Host {
+    let folder = host.folder().join("exec");
+    std::fs::create_dir_all(&folder).expect("make a folder");
+    Output::of(host.command("mount").args(["-t", "tmpfs", "tmpfs"]).arg(folder)).ok();
+    host
 }

@@ -19,8 +19,8 @@ pub(super) fn at_rest(side: &Side) -> Result<Vec<Samples>> {
     check()?;
     let of = |index, figure| {
         let mut parts = Vec::new();
-        for (name, file) in side.pid_files(index) {
-            parts.push((name, Process::of_file(&file)?.resident_mb()?));
+        for process in side.processes(index)? {
+            parts.push((process.name(), process.resident_mb()?));
         }
         let total = parts.iter().map(|(_, size)| size).sum();
         let mut samples = Samples::new(figure, Goal::Megabytes(30.0), vec![total]);
