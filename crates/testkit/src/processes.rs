@@ -37,13 +37,15 @@ pub(crate) fn kill_all_of(keeper: u32) {
     }
 }
 
-/// The processes of the host that are still alive.
+/// The processes of the host that are still alive, those on their way to it too.
 fn residents(keeper: u32, home: &Path) -> BTreeSet<u32> {
     let parents = parents();
     let mut found: BTreeSet<u32> = parents
         .keys()
         .copied()
-        .filter(|process| namespace(*process, "mnt").as_deref() == Some(home))
+        .filter(|process| {
+            namespace(*process, "mnt").as_deref() == Some(home) || enters(*process, keeper)
+        })
         .collect();
     loop {
         let children: Vec<u32> = parents
@@ -58,6 +60,15 @@ fn residents(keeper: u32, home: &Path) -> BTreeSet<u32> {
     }
     found.remove(&keeper);
     found
+}
+
+/// Whether a process is an `nsenter` that has not reached the keeper's namespaces yet.
+fn enters(process: u32, keeper: u32) -> bool {
+    let Ok(line) = fs::read(format!("/proc/{process}/cmdline")) else { return false };
+    let mut words = line.split(|byte| *byte == 0);
+    words.next() == Some(b"nsenter")
+        && words.any(|word| word == b"--target")
+        && words.next() == Some(keeper.to_string().as_bytes())
 }
 
 /// The parent of each process that is not a zombie.
