@@ -2,6 +2,9 @@
 //!
 //! Mirrors SwarmKit's `manager.becomeLeader` and `defaultClusterObject`.
 
+use std::ops::RangeInclusive;
+
+use ipnet::Ipv4Net;
 use swarm_ca::{JoinToken, RootCa};
 use swarm_proto::id::new_id;
 use swarm_proto::v1::encryption_key::Algorithm;
@@ -13,6 +16,8 @@ use swarm_proto::v1::{
 };
 use swarm_store::{DEFAULT_CLUSTER_NAME, Error, Transaction};
 
+use crate::control::check_spec;
+
 /// The label by which clients know the networks that every node has.
 const PREDEFINED_LABEL: &str = "com.docker.swarm.predefined";
 /// The networks that every node has, with their drivers.
@@ -21,6 +26,13 @@ const PREDEFINED_NETWORKS: [(&str, &str); 2] = [("bridge", "bridge"), ("host", "
 const NETWORK_KEY_BYTES: usize = 16;
 /// The uses of network keys that stock engines expect to find.
 const NETWORK_KEY_USES: [&str; 2] = ["networking:gossip", "networking:ipsec"];
+
+/// Ports that Docker allows for the data path: below lie the privileged ones, above the ephemeral ones.
+const DATA_PATH_PORTS: RangeInclusive<u32> = 1024..=49151;
+/// The subnets' prefix length where none was asked for.
+const SUBNET_SIZE: u32 = 24;
+/// The longest one: eight addresses.
+const SUBNET_SIZE_MAX: u32 = 29;
 
 /// What founds a cluster.
 #[derive(Debug, Clone)]
@@ -39,6 +51,39 @@ pub struct Founding {
     pub subnet_size: u32,
     /// The UDP port of the overlay data path.
     pub data_path_port: u32,
+}
+
+impl Founding {
+    /// Checks what the founder asked for before anything is made of it.
+    ///
+    /// # Errors
+    /// What is wrong, for the user.
+    pub fn check(&self) -> Result<(), String> {
+        check_spec(cluster(self).spec.as_ref().unwrap_or(&self.spec))
+            .map_err(|status| status.message().to_owned())?;
+        let size = if self.subnet_size == 0 { SUBNET_SIZE } else { self.subnet_size };
+        if !self.default_address_pool.is_empty() && size > SUBNET_SIZE_MAX {
+            return Err(format!("subnet size is out of range: {size}"));
+        }
+        for pool in &self.default_address_pool {
+            let net: Ipv4Net = pool.parse().map_err(|_| format!("invalid CIDR address: {pool}"))?;
+            if size < u32::from(net.prefix_len()) {
+                return Err(format!(
+                    "invalid CIDR: {pool:?}. Subnet size is too small for pool: {size}"
+                ));
+            }
+        }
+        match self.data_path_port {
+            // Zero is the default port.
+            0 => Ok(()),
+            port if DATA_PATH_PORTS.contains(&port) => Ok(()),
+            port => Err(format!(
+                "invalid data path port {port}: it must lie between {} and {}",
+                DATA_PATH_PORTS.start(),
+                DATA_PATH_PORTS.end()
+            )),
+        }
+    }
 }
 
 /// Puts the founding objects into a store that has no cluster yet; does nothing otherwise.
@@ -141,5 +186,70 @@ fn predefined_network(name: &str, driver: &str) -> Network {
         }),
         driver_state: Some(Driver { name: driver.to_owned(), ..Driver::default() }),
         ..Network::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use swarm_proto::v1::{CaConfig, DispatcherConfig};
+
+    use super::*;
+
+    fn founding() -> Founding {
+        Founding {
+            cluster_id: new_id(),
+            root_ca: RootCa::create().expect("a root"),
+            spec: ClusterSpec::default(),
+            availability: Availability::Active,
+            default_address_pool: Vec::new(),
+            subnet_size: 0,
+            data_path_port: 0,
+        }
+    }
+
+    #[test]
+    fn settings_that_no_cluster_can_have_are_refused() {
+        type Change = fn(&mut Founding);
+        let cases: [(Change, Option<&str>); 8] = [
+            (|_| (), None),
+            (|f| f.data_path_port = 7777, None),
+            (|f| f.data_path_port = 22, Some("invalid data path port 22: it must lie between")),
+            (|f| f.default_address_pool = vec!["10.20.0.0/16".into()], None),
+            (
+                |f| f.default_address_pool = vec!["10.0.0.0/33".into()],
+                Some("invalid CIDR address: 10.0.0.0/33"),
+            ),
+            (
+                |f| {
+                    f.default_address_pool = vec!["10.0.0.0/16".into()];
+                    f.subnet_size = 8;
+                },
+                Some("invalid CIDR: \"10.0.0.0/16\". Subnet size is too small for pool: 8"),
+            ),
+            (
+                |f| {
+                    let expiry = prost_types::Duration { seconds: 1, nanos: 0 };
+                    let ca = CaConfig { node_cert_expiry: Some(expiry), ..CaConfig::default() };
+                    f.spec.ca_config = Some(ca);
+                },
+                Some("minimum certificate expiry time is: 1h0m0s"),
+            ),
+            (
+                |f| {
+                    let period = Some(prost_types::Duration { seconds: -5, nanos: 0 });
+                    f.spec.dispatcher = Some(DispatcherConfig { heartbeat_period: period });
+                },
+                Some("heartbeat time period cannot be a negative duration"),
+            ),
+        ];
+        for (change, expect) in cases {
+            let mut founding = founding();
+            change(&mut founding);
+            match (founding.check(), expect) {
+                (Ok(()), None) => {}
+                (Err(said), Some(expect)) => assert!(said.starts_with(expect), "{said}"),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }

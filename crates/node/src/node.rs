@@ -172,21 +172,21 @@ impl Node {
         let mut saved = saved(&resolve(&given, true)?);
         saved.raft_id = raft_id();
         let system = |error: swarm_ca::CaError| NodeError::system(error.to_string());
-        let root_ca = RootCa::create().map_err(system)?;
         let identity = Identity { node_id: new_id(), role: Role::Manager, organization: new_id() };
-        let files = CertificateFiles::in_state(self.shared.folder.root());
-        let (key, chain) = root_ca.issue(&identity).map_err(system)?;
-        files.save_root(&root_ca).map_err(system)?;
-        files.save_node(&chain, &key).map_err(system)?;
         let founding = Founding {
             cluster_id: identity.organization.clone(),
-            root_ca,
+            root_ca: RootCa::create().map_err(system)?,
             spec: options.spec,
             availability: options.availability,
             default_address_pool: options.default_address_pool,
             subnet_size: options.subnet_size,
             data_path_port: options.data_path_port,
         };
+        founding.check().map_err(NodeError::invalid)?;
+        let files = CertificateFiles::in_state(self.shared.folder.root());
+        let (key, chain) = founding.root_ca.issue(&identity).map_err(system)?;
+        files.save_root(&founding.root_ca).map_err(system)?;
+        files.save_node(&chain, &key).map_err(system)?;
         let founded = self.start(saved, Some(founding)).await;
         if let Err(error) = founded {
             self.clear();

@@ -62,6 +62,9 @@ impl Engine {
                     record.state.exit_code = exit_code;
                     record.state.error = error.to_string();
                 })?;
+                if container.read(|record| record.host.auto_remove == Some(true)) {
+                    self.remove_stopped(container, true).await?;
+                }
                 Err(error)
             }
         }

@@ -71,7 +71,8 @@ fn written(transaction: &Transaction<'_>, id: &str) -> Option<Cluster> {
     transaction.get::<Cluster>(id).map(|cluster| public(cluster))
 }
 
-fn check_spec(spec: &ClusterSpec) -> Result<(), Status> {
+/// Refuses settings that no cluster can have, a new one or an old one.
+pub(crate) fn check_spec(spec: &ClusterSpec) -> Result<(), Status> {
     let expiry = spec.ca_config.as_ref().and_then(|config| config.node_cert_expiry.as_ref());
     if expiry.is_some_and(|expiry| to_duration(expiry) < MIN_NODE_CERTIFICATE_EXPIRY) {
         return Err(Status::invalid_argument("minimum certificate expiry time is: 1h0m0s"));
