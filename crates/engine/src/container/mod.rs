@@ -3,6 +3,7 @@
 //! A container has one `operation` lock, held by whatever changes its life (start, exit, remove, rename); stopping and
 //! killing only send signals and wait, so they work while others wait for the lock. Reading takes a copy of the record.
 
+mod cpuset;
 mod create;
 mod exit;
 mod files;

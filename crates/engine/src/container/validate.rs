@@ -4,7 +4,7 @@
 
 use bollard_stubs::models::{ContainerConfig, HostConfig, RestartPolicyNameEnum};
 
-use super::{create::no_command, signal};
+use super::{cpuset, create::no_command, signal};
 use crate::config::EngineConfig;
 use crate::error::{Error, ErrorClass, Result};
 use crate::spec::{capabilities, ulimits};
@@ -27,6 +27,8 @@ pub(crate) fn check(
     check_text(config)?;
     check_memory(host)?;
     check_cpu(host)?;
+    cpuset::check(host)?;
+    check_oom_score(host)?;
     check_restart(host)?;
     check_log(host)?;
     check_security(host)?;
@@ -123,6 +125,15 @@ fn check_cpu(host: &HostConfig) -> Result<()> {
         return Err(Error::invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)"));
     }
     Ok(())
+}
+
+fn check_oom_score(host: &HostConfig) -> Result<()> {
+    match host.oom_score_adj {
+        Some(score) if !(-1000..=1000).contains(&score) => Err(Error::invalid(format!(
+            "Invalid value {score}, range for oom score adj is [-1000, 1000]"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn check_restart(host: &HostConfig) -> Result<()> {

@@ -137,6 +137,14 @@ fn refusals(engine: &Daemon) {
         &["create", "--name", "böse!", IMAGE],
         "Invalid container name (böse!), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
     );
+    let exit = engine.docker(&["run", "--rm", "--name", "gone", IMAGE, "/no/such/command"]);
+    assert_eq!(exit.status, 127, "{exit}");
+    refused(&["inspect", "gone"], "No such object: gone");
+    refused(
+        &["create", "--oom-score-adj", "5000", IMAGE],
+        "Invalid value 5000, range for oom score adj is [-1000, 1000]",
+    );
+    refused(&["create", "--cpuset-cpus", "5000", IMAGE], "Requested CPUs are not available");
     refused(&["start", "nobody"], "No such container: nobody");
     refused(&["volume", "create", "no/way"], "includes invalid characters for a local volume name");
     let containers = engine.docker(&["ps", "--all", "--quiet"]).ok();
