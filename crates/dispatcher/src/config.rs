@@ -15,6 +15,10 @@ pub struct Timing {
     pub swift_period_max: Duration,
     /// The silence that a node is allowed after its session stream broke.
     pub suspect_grace: Duration,
+    /// So long without a sign of life of any other node, while there are several, a manager may be cut off itself.
+    pub common_silence: Duration,
+    /// What silent nodes get then, beyond the silence that is death otherwise: together SwarmKit's 15 s.
+    pub isolation_grace: Duration,
     /// A deadline noticed later than this shows that the manager itself stood still.
     pub stall_max: Duration,
     /// In this time a node may register [`Timing::rate_limit_attempts`] times.
@@ -33,6 +37,8 @@ impl Default for Timing {
             grace_multiplier: 3,
             swift_period_max: Duration::from_secs(1),
             suspect_grace: Duration::from_secs(3),
+            common_silence: Duration::from_millis(1500),
+            isolation_grace: Duration::from_secs(12),
             stall_max: Duration::from_secs(1),
             rate_limit_period: Duration::from_secs(8),
             rate_limit_attempts: 3,

@@ -121,6 +121,8 @@ struct Liveness {
     /// None while the node is unknown.
     session: Option<Session>,
     deadline: Instant,
+    /// Its time was up while nobody else was heard either, so it got more.
+    is_put_off: bool,
 }
 
 #[derive(Debug)]
@@ -138,6 +140,10 @@ struct Session {
 #[derive(Debug)]
 pub struct Core {
     timing: Timing,
+    /// The node that this manager runs on, which is heard whatever happens to the network.
+    own_node: String,
+    /// When any other node last gave a sign of life.
+    others_heard_at: Option<Instant>,
     alive: BTreeMap<String, Liveness>,
     /// Down nodes, and when their tasks are to be orphaned.
     down: BTreeMap<String, Instant>,
@@ -145,10 +151,12 @@ pub struct Core {
 }
 
 impl Core {
-    /// A core that knows no node yet. The seed decides how heartbeat periods are spread.
-    pub fn new(timing: Timing, seed: u64) -> Self {
+    /// A core that knows no node yet, on the node `own_node`. The seed decides how heartbeat periods are spread.
+    pub fn new(timing: Timing, own_node: &str, seed: u64) -> Self {
         Self {
             timing,
+            own_node: own_node.to_owned(),
+            others_heard_at: None,
             alive: BTreeMap::new(),
             down: BTreeMap::new(),
             jitter: StdRng::seed_from_u64(seed),
@@ -197,6 +205,7 @@ impl Core {
     fn lead(&mut self, now: Instant, nodes: Vec<KnownNode>) -> Vec<Command> {
         self.alive.clear();
         self.down.clear();
+        self.others_heard_at = None;
         let mut commands = Vec::new();
         for KnownNode { node_id, is_down } in nodes {
             if is_down {
@@ -204,7 +213,8 @@ impl Core {
                 continue;
             }
             let deadline = now + self.timing.unknown_grace();
-            self.alive.insert(node_id.clone(), Liveness { session: None, deadline });
+            let unknown = Liveness { session: None, deadline, is_put_off: false };
+            self.alive.insert(node_id.clone(), unknown);
             let message = "Node moved to \"unknown\" state due to leadership change in cluster";
             commands.push(Command::SetState { node_id, state: State::Unknown, message });
         }
@@ -216,7 +226,10 @@ impl Core {
         let grace = self.timing.grace(is_swift);
         let suspect_grace = self.timing.suspect_grace;
         let (mut attempts, mut replaced) = (0, None);
-        if let Some(Liveness { session: Some(session), deadline }) = self.alive.get_mut(&node_id) {
+        self.heard(now, &node_id);
+        if let Some(Liveness { session: Some(session), deadline, .. }) =
+            self.alive.get_mut(&node_id)
+        {
             if session.id == session_id {
                 *deadline = now + grace;
                 session.stream = stream;
@@ -246,8 +259,9 @@ impl Core {
             registered_at: now,
             attempts,
         };
-        self.alive
-            .insert(node_id.clone(), Liveness { session: Some(session), deadline: now + grace });
+        let registered =
+            Liveness { session: Some(session), deadline: now + grace, is_put_off: false };
+        self.alive.insert(node_id.clone(), registered);
         let close = replaced.map(|session_id| Command::CloseSession {
             node_id: node_id.clone(),
             session_id,
@@ -260,7 +274,8 @@ impl Core {
         if let Err(error) = self.check(node_id, session_id) {
             return Command::Refuse(error);
         }
-        let Some(Liveness { session: Some(session), deadline }) = self.alive.get_mut(node_id)
+        self.heard(now, node_id);
+        let Some(Liveness { session: Some(session), deadline, .. }) = self.alive.get_mut(node_id)
         else {
             return Command::Refuse(SessionError::NotRegistered);
         };
@@ -281,7 +296,7 @@ impl Core {
     }
 
     fn stream_ended(&mut self, now: Instant, node_id: &str, stream: StreamId) {
-        let Some(Liveness { session: Some(session), deadline }) = self.alive.get_mut(node_id)
+        let Some(Liveness { session: Some(session), deadline, .. }) = self.alive.get_mut(node_id)
         else {
             return;
         };
@@ -315,6 +330,44 @@ impl Core {
         true
     }
 
+    /// Another node gave a sign of life: the network is there, so the silence of those that were put off is their own.
+    fn heard(&mut self, now: Instant, node_id: &str) {
+        if node_id == self.own_node {
+            return;
+        }
+        self.others_heard_at = Some(now);
+        let deadline = now + self.timing.suspect_grace;
+        for (id, node) in self.alive.iter_mut().filter(|(_, node)| node.is_put_off) {
+            node.is_put_off = false;
+            node.deadline = if id == node_id { deadline } else { node.deadline.min(deadline) };
+        }
+    }
+
+    /// Where several other nodes fell silent at once, it is more likely that this manager was cut off than that all of
+    /// them died: they get more time, once. A node whose connections were closed is not meant: somebody closed them.
+    fn put_off(&mut self, now: Instant) {
+        let silent = |heard_at: Instant| {
+            now.saturating_duration_since(heard_at) >= self.timing.common_silence
+        };
+        let own_node = &self.own_node;
+        let mut others: Vec<&mut Liveness> = self
+            .alive
+            .iter_mut()
+            .filter(|(id, node)| *id != own_node && node.session.is_some())
+            .map(|(_, node)| node)
+            .collect();
+        if others.len() < 2 || !self.others_heard_at.is_some_and(silent) {
+            return;
+        }
+        for node in &mut others {
+            let is_suspect = node.session.as_ref().is_some_and(|session| session.is_suspect);
+            if node.deadline <= now && !node.is_put_off && !is_suspect {
+                node.is_put_off = true;
+                node.deadline = now + self.timing.isolation_grace;
+            }
+        }
+    }
+
     fn tick(&mut self, now: Instant) -> Vec<Command> {
         let mut commands = Vec::new();
         let orphaned: Vec<String> = self
@@ -330,6 +383,7 @@ impl Core {
         if self.was_stalled(now) {
             return commands;
         }
+        self.put_off(now);
         let dead: Vec<String> = self
             .alive
             .iter()

@@ -46,7 +46,7 @@ impl Leadership {
             hub: Hub::default(),
             writer: Writer::new(),
             applied_by: config.node_id.clone(),
-            core: Mutex::new(Core::new(config.timing.clone(), seed)),
+            core: Mutex::new(Core::new(config.timing.clone(), &config.node_id, seed)),
             deadline_moved: Notify::new(),
         });
         leadership.configure(tables);

@@ -18,6 +18,8 @@
 //!   a killed daemon at once. From then on 3 s without a new session or a heartbeat are death. A daemon that is back
 //!   within them keeps all its tasks; so does one whose connection only broke, since agents reconnect in milliseconds.
 //! - When the manager itself stood still for over a second, nobody dies of it: all get 3 s to be heard.
+//! - When all other nodes of several fall silent at once, without closing a connection, this manager is probably cut
+//!   off: nobody dies before SwarmKit's 15 s, unless another node is heard again.
 //! - A registration that is put off by the rate limit is a sign of life too.
 //! - When a manager begins to lead, every node is *unknown* and has twice the cluster's usual grace to find it.
 //!

@@ -8,4 +8,5 @@ pub(crate) mod logs;
 pub(crate) mod params;
 pub(crate) mod registry_auth;
 pub(crate) mod stream;
+pub(crate) mod upload;
 pub(crate) mod version;

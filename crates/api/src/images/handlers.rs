@@ -5,15 +5,15 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use bollard_stubs::models::{ImageDeleteResponseItem, ImagePruneResponse, ImageSummary};
-use futures::{StreamExt, TryStreamExt, future};
+use futures::{StreamExt, future};
 use http::{HeaderMap, StatusCode};
-use tokio_util::io::StreamReader;
 
-use crate::engine_backend::{BodyReader, ImportImage, ListImages};
+use crate::engine_backend::{ImportImage, ListImages};
 use crate::error::ApiError;
 use crate::http::params::Params;
 use crate::http::registry_auth;
 use crate::http::stream::json_lines;
+use crate::http::upload::reader;
 use crate::state::ApiState;
 
 const LIST_FILTERS: [&str; 6] = ["dangling", "label", "before", "since", "reference", "until"];
@@ -47,10 +47,6 @@ pub(super) async fn load(
     let told = messages
         .filter(move |message| future::ready(!quiet || message.get("progressDetail").is_none()));
     Ok(json_lines(told))
-}
-
-fn reader(body: Body) -> BodyReader {
-    Box::pin(StreamReader::new(body.into_data_stream().map_err(std::io::Error::other)))
 }
 
 pub(super) async fn save() -> ApiError {

@@ -5,6 +5,7 @@ mod config_file;
 mod flags;
 mod listen;
 mod pidfile;
+mod root_lock;
 
 use std::fs;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 pub(crate) use flags::Flags;
+use root_lock::RootLock;
 
 /// The bridge's name unless told otherwise.
 const BRIDGE: &str = "swarm0";
@@ -75,6 +77,10 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
     for folder in [&flags.data_root, &flags.exec_root] {
         fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
     }
+    let _data_root = RootLock::take(&flags.data_root, "--data-root")?;
+    let _exec_root = (flags.exec_root != flags.data_root)
+        .then(|| RootLock::take(&flags.exec_root, "--exec-root"))
+        .transpose()?;
     let listeners = listen::bind(&flags).await?;
     let bridge = open_bridge(&flags).await?;
     let managed_subnets = bridge.iter().map(Bridge::subnet).collect();

@@ -4,7 +4,8 @@ use super::*;
 
 /// Runs lines of `<second> <event> <arguments>` and returns `<second> <command>` for every command.
 fn trace(script: &str) -> Vec<String> {
-    let mut core = Core::new(Timing { heartbeat_epsilon: Duration::ZERO, ..Timing::default() }, 1);
+    let timing = Timing { heartbeat_epsilon: Duration::ZERO, ..Timing::default() };
+    let mut core = Core::new(timing, "own", 1);
     let start = Instant::now();
     let (mut stream, mut trace) = (0, Vec::new());
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -248,7 +249,7 @@ fn a_removed_node_is_cut_off() {
 
 #[test]
 fn wakeup_is_the_earliest_deadline() {
-    let mut core = Core::new(Timing::default(), 1);
+    let mut core = Core::new(Timing::default(), "own", 1);
     let now = Instant::now();
     assert_eq!(core.wakeup(), None);
     let known = |node_id: &str, is_down| KnownNode { node_id: node_id.to_owned(), is_down };
@@ -263,13 +264,100 @@ fn nobody_dies_because_the_manager_stood_still() {
          0 swift b
          10 tick
          11 beat a s1
+         12 beat a s1
          13 tick",
         &[
             "0 accept a s1",
             "0 accept b s2",
             "11 beat 1s",
+            "12 beat 1s",
             "13 b Down: heartbeat failure",
             "13 close b s2: node not registered",
+        ],
+    );
+}
+
+#[test]
+fn a_manager_that_hears_nobody_suspects_itself() {
+    check(
+        "0 swift own
+         0 swift a
+         0 swift b
+         1 beat a s2
+         1.5 beat b s3
+         4 beat own s1
+         4.1 tick
+         4.6 tick
+         6.5 beat own s1
+         9 beat own s1
+         11.5 beat own s1
+         14 beat own s1
+         16.2 tick",
+        &[
+            "0 accept own s1",
+            "0 accept a s2",
+            "0 accept b s3",
+            "1 beat 1s",
+            "1.5 beat 1s",
+            "4 beat 1s",
+            "6.5 beat 1s",
+            "9 beat 1s",
+            "11.5 beat 1s",
+            "14 beat 1s",
+            "16.2 a Down: heartbeat failure",
+            "16.2 close a s2: node not registered",
+        ],
+    );
+}
+
+#[test]
+fn one_that_is_heard_again_clears_the_network() {
+    check(
+        "0 swift a
+         0 swift b
+         3.1 tick
+         5 beat a s1
+         7.9 beat a s1
+         8.1 tick",
+        &[
+            "0 accept a s1",
+            "0 accept b s2",
+            "5 beat 1s",
+            "7.9 beat 1s",
+            "8.1 b Down: heartbeat failure",
+            "8.1 close b s2: node not registered",
+        ],
+    );
+}
+
+#[test]
+fn closed_connections_and_a_single_worker_are_no_sign_of_being_cut_off() {
+    check(
+        "0 swift a
+         0 swift b
+         1 broken a 1
+         1 broken b 2
+         4.1 tick",
+        &[
+            "0 accept a s1",
+            "0 accept b s2",
+            "4.1 a Down: heartbeat failure",
+            "4.1 close a s1: node not registered",
+            "4.1 b Down: heartbeat failure",
+            "4.1 close b s2: node not registered",
+        ],
+    );
+    check(
+        "0 swift own
+         0 swift a
+         2 beat own s1
+         3.1 tick",
+        &[
+            "0 accept own s1",
+            "0 accept a s2",
+            "2 beat 1s",
+            "3.1 a Down: heartbeat failure",
+            "3.1 close a s2: node not registered",
         ],
     );
 }

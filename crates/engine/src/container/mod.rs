@@ -29,6 +29,7 @@ pub(crate) mod wait;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -95,6 +96,17 @@ pub(crate) struct Container {
     shim: Mutex<Option<ShimClient>>,
     /// The pause before the present run, if a restart policy made it.
     last_pause: Mutex<Duration>,
+    /// Set while somebody removes it, so that nobody starts it meanwhile.
+    removal: AtomicBool,
+}
+
+/// Somebody is removing a container; a removal that fails leaves it startable again.
+pub(crate) struct RemovalMark<'a>(&'a Container);
+
+impl Drop for RemovalMark<'_> {
+    fn drop(&mut self) {
+        self.0.removal.store(false, Ordering::Release);
+    }
 }
 
 impl Container {
@@ -111,8 +123,19 @@ impl Container {
             operation: tokio::sync::Mutex::new(()),
             shim: Mutex::new(None),
             last_pause: Mutex::new(Duration::ZERO),
+            removal: AtomicBool::new(false),
             id,
         }
+    }
+
+    /// Marks the container for removal until the mark is dropped; none where somebody else did already.
+    pub(crate) fn mark_for_removal(&self) -> Option<RemovalMark<'_>> {
+        let marked = self.removal.swap(true, Ordering::AcqRel);
+        (!marked).then_some(RemovalMark(self))
+    }
+
+    pub(crate) fn is_marked_for_removal(&self) -> bool {
+        self.removal.load(Ordering::Acquire)
     }
 
     /// A copy of the record.

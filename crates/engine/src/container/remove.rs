@@ -12,12 +12,11 @@ impl Engine {
     pub async fn remove(&self, reference: &str, force: bool, volumes: bool) -> Result<()> {
         let container = self.container(reference)?;
         let status = container.read(|record| record.state.status);
+        let in_progress =
+            || Error::conflict(format!("removal of container {reference} is already in progress"));
+        let _mark = container.mark_for_removal().ok_or_else(in_progress)?;
         match status {
-            Status::Removing => {
-                return Err(Error::conflict(format!(
-                    "removal of container {reference} is already in progress"
-                )));
-            }
+            Status::Removing => return Err(in_progress()),
             Status::Running if !force => {
                 return Err(Error::conflict(format!(
                     "cannot remove container \"/{}\": container is running: stop the container before removing or force remove",
@@ -32,6 +31,10 @@ impl Engine {
             Status::Created | Status::Exited => {}
         }
         let operation = container.operation.lock().await;
+        if container.progress.borrow().removed {
+            // It removed itself when it ended.
+            return Ok(());
+        }
         if container.read(Record::is_running) {
             let message =
                 format!("cannot remove container \"{reference}\": it was started meanwhile");

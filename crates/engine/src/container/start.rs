@@ -43,11 +43,11 @@ impl Engine {
                 let message = format!("container {} is already running", container.id);
                 return Err(Error::new(ErrorClass::NotModified, message));
             }
-            Status::Removing => {
+            status if status == Status::Removing || container.is_marked_for_removal() => {
                 let message = "container is marked for removal and cannot be started";
                 return Err(Error::conflict(message));
             }
-            Status::Created | Status::Exited | Status::Restarting => {}
+            _ => {}
         }
         match self.launch_container(container).await {
             Ok(()) => {
