@@ -16,8 +16,9 @@ use crate::state::ApiState;
 
 /// Moby's bound on one call to the cluster; without a quorum a call never ends by itself.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
-/// Lists of whole clusters exceed gRPC's usual 4 MiB; moby allows as much.
-const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Lists of whole clusters exceed gRPC's usual 4 MiB: 100,000 tasks take 25 MB. A bound must exist, though the answer
+/// comes from this very process or from a manager that is trusted with everything.
+const MESSAGE_BYTES_MAX: usize = 512 << 20;
 
 /// A client of the control service with a deadline on every call.
 #[derive(Clone)]

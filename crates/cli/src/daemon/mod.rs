@@ -4,6 +4,7 @@ mod cluster;
 mod config_file;
 mod flags;
 mod listen;
+mod memory;
 mod pidfile;
 mod root_lock;
 
@@ -104,6 +105,7 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
         Arc::new(EmbeddedEngine::new(engine, registries, flags.labels.clone())),
         DaemonInfo::default(),
     );
+    let trimming = tokio::spawn(memory::keep_trimmed());
     info!(version = env!("CARGO_PKG_VERSION"), "daemon has completed initialization");
     Server::serve(listeners, state, async {
         tokio::select! {
@@ -114,6 +116,7 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
     })
     .await;
     node.shutdown().await;
+    trimming.abort();
     Ok(())
 }
 
