@@ -7,9 +7,9 @@ use raft::eraftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryType, Mes
 use raft::{Config, RawNode, ReadOnlyOption, SnapshotStatus, StateRole, Storage as _};
 
 use super::command::{Change, Command, Persist};
-use super::window::{Window, position};
+use super::window::Window;
 use crate::error::RaftError;
-use crate::log::{Compact, Position, Recovered};
+use crate::log::{Compact, Position, Recovered, position};
 use crate::wire;
 
 /// An append message's entries, together: far below gRPC's 4 MiB for one message.
