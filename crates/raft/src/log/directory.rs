@@ -15,8 +15,19 @@ pub(super) const UNFINISHED: &str = ".tmp";
 /// The only file of a log of format 1.
 const FORMAT_1: &str = "raft.redb";
 
+/// Keeps others out until it is dropped.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone leaves the lock to a child that this process is about to start; and closing follows anyway.
+        let _ = self.0.unlock();
+    }
+}
+
 /// Makes the directory where it is missing, and takes it for this log alone as long as the answer lives.
-pub(super) fn take(dir: &Path) -> Result<File, LogError> {
+pub(super) fn take(dir: &Path) -> Result<Lock, LogError> {
     let failed = |source| LogError::Open { path: dir.to_owned(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
     if dir.join(FORMAT_1).exists() {
@@ -30,6 +41,7 @@ pub(super) fn take(dir: &Path) -> Result<File, LogError> {
         .open(dir.join(LOCK))
         .map_err(failed)?;
     lock.try_lock().map_err(|error| failed(error.into()))?;
+    let lock = Lock(lock);
     sweep(dir, |name| name.ends_with(UNFINISHED)).map_err(failed)?;
     Ok(lock)
 }

@@ -5,7 +5,6 @@
 //! the oldest on, once compaction leaves nothing in them. Why a log of our own: docs/decisions/0001-log-storage.md.
 //! Not here: the bytes ([`super::frame`], [`super::batch`]) and what may be wrong with them ([`super::recovery`]).
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +13,7 @@ use raft::eraftpb::Snapshot;
 
 use super::background::Background;
 use super::batch::{Encoder, SnapshotRef};
+use super::directory::Lock;
 use super::error::{LogError, storage};
 use super::frame::frame_bytes;
 use super::recovery::{self, Tail};
@@ -36,7 +36,7 @@ pub struct DiskLog {
     ahead: Arc<Mutex<Option<SnapshotRef>>>,
     background: Background,
     /// Held as long as the log is open; dropped last.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl DiskLog {

@@ -3,6 +3,7 @@
 mod damage;
 mod frames;
 mod growth;
+mod kill;
 mod power;
 
 use std::fs;
