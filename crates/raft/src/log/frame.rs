@@ -8,7 +8,8 @@
 //! header CRC of the frame before, and all checksums begin with the segment's random salt, so that neither a stale
 //! frame nor a frame that a client wrote into a body is taken for one of the log's. Space that was never written is
 //! zero. So a write that lost power shows as sectors of zeros, and a changed bit does not: [`judge`] tells them apart,
-//! as etcd's log does.
+//! as etcd's log does. The one thing it cannot see is damage to a last record whose own body has a sector of zeros,
+//! which no sealed body has: the commit index may tell then.
 
 use std::ops::Range;
 
