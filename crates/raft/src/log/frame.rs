@@ -73,7 +73,7 @@ pub(super) fn frame(salt: u64, previous: u32, body: &[u8]) -> (Vec<u8>, u32) {
 /// What stands at `at` in the bytes of a segment, after the frame with the checksum `previous`.
 pub(super) fn judge(segment: &[u8], at: usize, salt: u64, previous: u32) -> Found {
     let rest = segment.get(at..).unwrap_or_default();
-    if rest.iter().all(|byte| *byte == 0) {
+    if is_zero(rest) {
         return Found::End;
     }
     let later_from = match read(rest, salt) {
@@ -97,7 +97,7 @@ pub(super) fn judge(segment: &[u8], at: usize, salt: u64, previous: u32) -> Foun
         // The sector with the header was lost, or nothing behind the header was written.
         _ => {
             let (header, after) = rest.split_at(HEADER_BYTES.min(rest.len()));
-            [header, after].iter().any(|part| part.iter().all(|byte| *byte == 0))
+            is_zero(header) || is_zero(after)
         }
     };
     if torn { Found::Torn } else { Found::Damaged("the checksum does not match") }
@@ -150,8 +150,12 @@ fn read(bytes: &[u8], salt: u64) -> Read {
 /// Whether the frame from `at` to the end of `segment` lacks its end or a whole sector.
 fn is_torn(segment: &[u8], at: usize) -> bool {
     let sectors = at.next_multiple_of(SECTOR_BYTES).min(segment.len());
-    segment.last() == Some(&0)
-        || segment[sectors..].chunks(SECTOR_BYTES).any(|part| part.iter().all(|byte| *byte == 0))
+    segment.last() == Some(&0) || segment[sectors..].chunks(SECTOR_BYTES).any(is_zero)
+}
+
+/// Looks at a sector at a time: most of a segment may be zeros.
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.chunks(SECTOR_BYTES).all(|part| part.iter().fold(0, |all, byte| all | byte) == 0)
 }
 
 fn checksum(salt: u64, parts: &[&[u8]]) -> u32 {
