@@ -1,9 +1,11 @@
 //! What Raft's log asks of a storage library, measured: append small entries with one flush per batch, drop the
-//! tail, drop the head, open again. Candidates: `raft-engine`, `redb`, and a plain file as the floor.
+//! tail, drop the head, open again. Candidates: the log that is used, `raft-engine`, `redb`, and a plain file as the
+//! floor.
 //!
 //! Run with `cargo run --manifest-path bench/log-storage/Cargo.toml [DIRECTORY]`; the directory decides the disk.
 //! Figures and the decision are in docs/decisions/0001-log-storage.md.
 
+mod own_log;
 mod plain;
 mod redb_log;
 mod tikv_engine;
@@ -35,6 +37,7 @@ fn main() {
     println!("| candidate | batch | median | p99 | entries/s | cut tail | compact | reopen and read | bytes on disk |");
     println!("|---|---|---|---|---|---|---|---|---|");
     for batch in [1, 64] {
+        measure::<own_log::OwnLog>("own log", &base, batch);
         measure::<tikv_engine::TikvEngine>("raft-engine", &base, batch);
         measure::<redb_log::RedbLog>("redb", &base, batch);
         measure::<plain::Plain>("plain file", &base, batch);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use swarm_raft::{
-    Committed, Leadership, MachineError, MemberChange, Outgoing, RaftConfig, RaftNode,
+    Capture, Committed, Leadership, MachineError, MemberChange, Outgoing, RaftConfig, RaftNode,
     StateMachine, Transport,
 };
 
@@ -22,8 +22,8 @@ impl StateMachine for Nothing {
     }
     fn membership(&mut self, _index: u64, _change: MemberChange) {}
     fn leadership(&mut self, _leadership: Leadership) {}
-    fn snapshot(&mut self) -> Vec<u8> {
-        Vec::new()
+    fn snapshot(&mut self) -> Capture {
+        Box::new(Vec::new)
     }
     fn restore(&mut self, _body: &[u8]) -> Result<(), MachineError> {
         Ok(())

@@ -35,6 +35,9 @@ pub enum RaftError {
     /// The algorithm refused.
     #[error("raft refused")]
     Raft(#[source] raft::Error),
+    /// A snapshot could not be taken; the log says why, and the member goes on without it.
+    #[error("no snapshot was taken")]
+    SnapshotFailed,
     /// The thread of the member could not be started.
     #[error("starting the raft thread")]
     Thread(#[source] std::io::Error),

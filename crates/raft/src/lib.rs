@@ -14,8 +14,8 @@ pub mod store_adapter;
 pub mod wire;
 
 pub use driver::{
-    Committed, Leadership, MachineError, MemberChange, Outgoing, RaftConfig, RaftNode, Role,
-    StateMachine, Status, Transport,
+    Capture, Committed, Leadership, MachineError, MemberChange, Outgoing, RaftConfig, RaftNode,
+    Role, StateMachine, Status, Transport,
 };
 pub use error::RaftError;
 pub use log::{LogError, LogStore};

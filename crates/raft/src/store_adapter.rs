@@ -7,10 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use prost::Message as _;
+use prost::encoding::WireType;
 use swarm_proto::v1::{ClusterSnapshot, RaftMember, Snapshot};
-use swarm_store::{Proposal, ProposeError, Proposer, Store};
+use swarm_store::{Proposal, ProposeError, Proposer, Store, Tables};
 
-use crate::driver::{Committed, Leadership, MachineError, MemberChange, RaftNode, StateMachine};
+use crate::driver::{
+    Capture, Committed, Leadership, MachineError, MemberChange, RaftNode, StateMachine,
+};
 
 /// The store's way into the log.
 #[derive(Default)]
@@ -133,13 +136,9 @@ impl StateMachine for StoreMachine {
         }
     }
 
-    fn snapshot(&mut self) -> Vec<u8> {
-        let snapshot = Snapshot {
-            membership: Some(self.members.to_snapshot()),
-            store: Some(self.store.view().to_snapshot()),
-            ..Snapshot::default()
-        };
-        snapshot.encode_to_vec()
+    fn snapshot(&mut self) -> Capture {
+        let (membership, tables) = (self.members.to_snapshot(), self.store.view());
+        Box::new(move || encode(&membership, &tables))
     }
 
     fn restore(&mut self, body: &[u8]) -> Result<(), MachineError> {
@@ -147,5 +146,62 @@ impl StateMachine for StoreMachine {
         self.members.restore(snapshot.membership.unwrap_or_default());
         self.store.restore(snapshot.store.unwrap_or_default());
         Ok(())
+    }
+}
+
+/// The fields of [`Snapshot`] that hold these.
+const MEMBERSHIP_FIELD: u32 = 2;
+const STORE_FIELD: u32 = 3;
+
+/// A [`Snapshot`]'s bytes, made of the objects where they are: the message itself would want a copy of each.
+fn encode(membership: &ClusterSnapshot, tables: &Tables) -> Vec<u8> {
+    let store_bytes = tables.encoded_len();
+    let mut body = Vec::with_capacity(
+        prost::encoding::message::encoded_len(MEMBERSHIP_FIELD, membership)
+            + prost::encoding::key_len(STORE_FIELD)
+            + prost::encoding::encoded_len_varint(store_bytes as u64)
+            + store_bytes,
+    );
+    prost::encoding::message::encode(MEMBERSHIP_FIELD, membership, &mut body);
+    prost::encoding::encode_key(STORE_FIELD, WireType::LengthDelimited, &mut body);
+    prost::encoding::encode_varint(store_bytes as u64, &mut body);
+    tables.encode_snapshot(&mut body);
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use swarm_proto::v1::{Service, Task};
+
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_encoded_as_its_message_is() {
+        let membership = ClusterSnapshot {
+            members: vec![RaftMember {
+                raft_id: 300,
+                node_id: "me".into(),
+                ..RaftMember::default()
+            }],
+            removed: vec![4],
+        };
+        let mut tables = Tables::default();
+        for tasks in [0, 1, 1000] {
+            for number in 0..tasks {
+                let task = Task { id: format!("{number:05}"), slot: number, ..Task::default() };
+                // Made in the round before.
+                let _ = tables.create(task);
+            }
+            let message = Snapshot {
+                membership: Some(membership.clone()),
+                store: Some(tables.to_snapshot()),
+                ..Snapshot::default()
+            };
+            let body = encode(&membership, &tables);
+            assert_eq!(body, message.encode_to_vec());
+            assert_eq!(body.capacity(), body.len(), "made at once");
+            assert_eq!(Snapshot::decode(body.as_slice()).expect("decodes"), message);
+            let _ = tables.create(Service { id: format!("s{tasks}"), ..Service::default() });
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! A group of one over a real disk: it leads at once, keeps what it acknowledged, and goes on after a restart.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use swarm_raft::{
-    Committed, Leadership, MachineError, MemberChange, Outgoing, RaftConfig, RaftError, RaftNode,
-    StateMachine, Status, Transport,
+    Capture, Committed, Leadership, MachineError, MemberChange, Outgoing, RaftConfig, RaftError,
+    RaftNode, StateMachine, Status, Transport,
 };
 
 /// Nobody to talk to.
@@ -17,11 +17,31 @@ impl Transport for NoTransport {
     }
 }
 
+/// Stops whoever passes while it is closed.
+#[derive(Default)]
+struct Gate {
+    is_closed: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Gate {
+    fn set(&self, is_closed: bool) {
+        *self.is_closed.lock().expect("not poisoned") = is_closed;
+        self.changed.notify_all();
+    }
+
+    fn pass(&self) {
+        let is_closed = self.is_closed.lock().expect("not poisoned");
+        drop(self.changed.wait_while(is_closed, |is_closed| *is_closed).expect("not poisoned"));
+    }
+}
+
 /// Keeps the numbers that it is told, in order.
 #[derive(Clone, Default)]
 struct Numbers {
     applied: Arc<Mutex<Vec<u64>>>,
     news: Arc<Mutex<Vec<String>>>,
+    gate: Arc<Gate>,
 }
 
 impl Numbers {
@@ -53,8 +73,13 @@ impl StateMachine for Numbers {
         self.note(format!("{leadership:?}"));
     }
 
-    fn snapshot(&mut self) -> Vec<u8> {
-        self.applied().iter().flat_map(|number| number.to_be_bytes()).collect()
+    fn snapshot(&mut self) -> Capture {
+        let (applied, gate) = (self.applied(), self.gate.clone());
+        Box::new(move || {
+            // Encoding goes on only while the test lets it.
+            gate.pass();
+            applied.iter().flat_map(|number| number.to_be_bytes()).collect()
+        })
     }
 
     fn restore(&mut self, body: &[u8]) -> Result<(), MachineError> {
@@ -135,14 +160,69 @@ async fn compaction_keeps_the_state_and_bounds_the_log() {
     for number in 0..333 {
         propose(&node, number).await.expect("committed");
     }
-    let status = node.status();
-    assert!(status.last - status.first < 70, "compacted: {status:?}");
+    let index = node.snapshot().await.expect("answered").expect("taken");
+    // Progress alone wakes no watcher.
+    let compacted = async {
+        while node.status().last - node.status().first >= 20 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), compacted).await.expect("compacted");
+    assert_eq!(index, node.status().applied);
     node.shutdown();
 
     let (node, machine) = start(dir.path(), compacting);
     until(&node, |status| status.serving).await;
     assert_eq!(machine.applied(), (0..333).collect::<Vec<_>>());
     assert_eq!(node.status().voters, [7]);
+    let index = node.snapshot().await.expect("answered").expect("taken");
+    assert_eq!(index, node.status().applied);
+    node.shutdown();
+}
+
+#[tokio::test]
+async fn entries_are_committed_while_a_snapshot_is_being_made() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (node, machine) = start(dir.path(), |config| config.keep_entries = 3);
+    until(&node, |status| status.serving).await;
+    let captured = propose(&node, 0).await.expect("committed");
+    machine.gate.set(true);
+    let (first, second) = (node.snapshot(), node.snapshot());
+    for number in 1..100 {
+        propose(&node, number).await.expect("committed");
+    }
+    let third = node.snapshot();
+    machine.gate.set(false);
+    for snapshot in [first, second] {
+        let index = snapshot.await.expect("answered").expect("taken");
+        // The first proposal behind it may have reached the thread in the same batch.
+        assert!((captured..=captured + 1).contains(&index), "{index} for {captured}");
+    }
+    assert_eq!(third.await.expect("answered").expect("taken"), captured + 99);
+    node.shutdown();
+    let (node, machine) = start(dir.path(), |_| {});
+    until(&node, |status| status.serving).await;
+    assert_eq!(machine.applied(), (0..100).collect::<Vec<_>>());
+    assert_eq!(node.status().voters, [7]);
+    node.shutdown();
+}
+
+/// The directory is away while the snapshot would be written.
+#[tokio::test]
+async fn a_snapshot_that_fails_stops_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (node, machine) = start(dir.path(), |_| {});
+    until(&node, |status| status.serving).await;
+    propose(&node, 0).await.expect("committed");
+    machine.gate.set(true);
+    let failing = node.snapshot();
+    propose(&node, 1).await.expect("committed");
+    let elsewhere = dir.path().with_extension("moved");
+    std::fs::rename(dir.path(), &elsewhere).expect("moves");
+    machine.gate.set(false);
+    assert!(matches!(failing.await, Ok(Err(RaftError::SnapshotFailed))));
+    std::fs::rename(&elsewhere, dir.path()).expect("moves back");
+    propose(&node, 2).await.expect("committed");
     let index = node.snapshot().await.expect("answered").expect("taken");
     assert_eq!(index, node.status().applied);
     node.shutdown();

@@ -2,7 +2,7 @@
 
 use raft::eraftpb::{ConfChange, ConfState, Entry, HardState, Message, Snapshot};
 
-use crate::log::{Compact, LogBatch};
+use crate::log::{Compact, LogBatch, position};
 
 /// One order, to be carried out before the ones behind it.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,10 +60,8 @@ pub struct Persist {
 impl Persist {
     /// The batch as a log takes it.
     pub fn batch(&self) -> LogBatch<'_> {
-        let compact = self
-            .snapshot
-            .as_ref()
-            .map(|snapshot| Compact { to: super::window::position(snapshot), all: true });
+        let compact =
+            self.snapshot.as_ref().map(|snapshot| Compact { to: position(snapshot), all: true });
         LogBatch {
             entries: &self.entries,
             hard_state: self.hard_state.as_ref(),

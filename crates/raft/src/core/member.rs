@@ -7,9 +7,9 @@ use raft::eraftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryType, Mes
 use raft::{Config, RawNode, ReadOnlyOption, SnapshotStatus, StateRole, Storage as _};
 
 use super::command::{Change, Command, Persist};
-use super::window::{Window, position};
+use super::window::Window;
 use crate::error::RaftError;
-use crate::log::{Compact, Position, Recovered};
+use crate::log::{Compact, Position, Recovered, position};
 use crate::wire;
 
 /// An append message's entries, together: far below gRPC's 4 MiB for one message.
@@ -63,6 +63,10 @@ impl MemberOptions {
 /// A member of the group.
 pub struct Member {
     raw: RawNode<Window>,
+    /// Ticks for which a snapshot was offered and no follower took it.
+    offer_idle_ticks: usize,
+    /// The ticks after which it is dropped: a follower asks again within a few heartbeats, or it is gone.
+    offer_idle_ticks_max: usize,
 }
 
 impl Member {
@@ -75,7 +79,7 @@ impl Member {
         let config = options.config(position(&recovered.snapshot).index);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&config, Window::new(recovered), &logger)?;
-        Ok(Self { raw })
+        Ok(Self { raw, offer_idle_ticks: 0, offer_idle_ticks_max: options.election_ticks })
     }
 
     /// Time passes.
@@ -83,7 +87,8 @@ impl Member {
         self.raw.tick();
         let sending =
             self.raw.raft.prs().iter().any(|(_, peer)| peer.state == raft::ProgressState::Snapshot);
-        if !sending {
+        self.offer_idle_ticks = if sending { 0 } else { self.offer_idle_ticks + 1 };
+        if self.offer_idle_ticks > self.offer_idle_ticks_max {
             self.raw.mut_store().set_offer(None);
         }
     }
@@ -175,12 +180,12 @@ impl Member {
 
     /// Makes a snapshot available to followers that need one.
     pub fn offer_snapshot(&mut self, snapshot: Snapshot) {
+        self.offer_idle_ticks = 0;
         self.raw.mut_store().set_offer(Some(snapshot));
     }
 
-    /// Drops what lies more than `keep` entries behind what is applied; what the log must drop too.
-    pub fn compact(&mut self, keep: u64) -> Compact {
-        let upto = self.applied_index().saturating_sub(keep);
+    /// Drops entries up to `upto`, for which a snapshot stands; what the log must drop too.
+    pub fn compact(&mut self, upto: u64) -> Compact {
         Compact { to: self.raw.mut_store().compact(upto), all: false }
     }
 
@@ -220,9 +225,17 @@ impl Member {
             window.set_hard_state(state);
         }
         self.raw.advance_append_async(ready);
+        // Before the flush, so that the leader's disk works while its followers' do (thesis, 10.2.1).
         if !messages.is_empty() {
             commands.push(Command::Send(messages));
         }
+        // What is committed is on disk already. A leader's callers need not wait for the next flush; a follower
+        // flushes first, as the leader waits for that.
+        let applies_first =
+            self.is_leader() && snapshot.is_none() && !committed.iter().any(is_change);
+        let (now, later) =
+            if applies_first { (committed, Vec::new()) } else { (Vec::new(), committed) };
+        self.apply(now, commands);
         commands.push(Command::Persist(persist));
         if !after.is_empty() {
             commands.push(Command::Send(after));
@@ -233,7 +246,7 @@ impl Member {
                 .into_iter()
                 .map(|read| Command::Read { context: read.request_ctx, index: read.index }),
         );
-        self.apply(committed, commands);
+        self.apply(later, commands);
     }
 
     /// Splits what is committed at changes of membership, which the core applies to itself at once.

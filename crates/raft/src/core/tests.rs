@@ -90,7 +90,7 @@ impl Host {
     fn compact(&mut self, keep: u64) {
         let member = self.member.as_mut().expect("runs");
         let snapshot = member.snapshot_of(bytes(&self.state));
-        let compact = Some(member.compact(keep));
+        let compact = Some(member.compact(member.applied_index().saturating_sub(keep)));
         self.log
             .write(LogBatch { snapshot: Some(&snapshot), compact, ..LogBatch::default() })
             .expect("memory");

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{Error, GetEntriesContext, RaftState, Storage, StorageError};
 
-use crate::log::{Position, Recovered};
+use crate::log::{Position, Recovered, position};
 
 /// The uncompacted log.
 #[derive(Debug, Default)]
@@ -21,12 +21,6 @@ pub struct Window {
     /// A snapshot for followers that fell behind the window; kept only while one is being sent.
     offer: Option<Snapshot>,
     wanted: Cell<bool>,
-}
-
-/// The place in the log that a snapshot stands for.
-pub fn position(snapshot: &Snapshot) -> Position {
-    let metadata = snapshot.get_metadata();
-    Position { index: metadata.index, term: metadata.term }
 }
 
 impl Window {

@@ -1,8 +1,9 @@
 //! What the handle asks of the thread.
 
-use raft::eraftpb::{ConfChangeType, Message};
+use raft::eraftpb::{ConfChangeType, Message, Snapshot};
 
 use crate::error::RaftError;
+use crate::log::LogError;
 
 /// Called once with an index or the failure; from the raft thread, so it must not wait.
 pub(super) type Done = Box<dyn FnOnce(Result<u64, RaftError>) + Send>;
@@ -29,6 +30,8 @@ pub(super) enum Input {
     SnapshotSent { peer: u64, sent: bool },
     /// Take a snapshot and compact now.
     Snapshot { done: Done },
+    /// The snapshot that was begun has been written, or not.
+    SnapshotMade(Box<Result<Snapshot, LogError>>),
     /// End the thread.
     Shutdown,
 }

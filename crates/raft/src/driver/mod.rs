@@ -8,6 +8,7 @@ mod config;
 mod inbox;
 mod node;
 mod outstanding;
+mod snapshots;
 mod status;
 mod thread;
 
@@ -74,6 +75,9 @@ pub enum MemberChange {
 /// Why a state machine cannot go on; the member stops then.
 pub type MachineError = Box<dyn std::error::Error + Send + Sync>;
 
+/// A state at one moment, which becomes a snapshot's body when it is called.
+pub type Capture = Box<dyn FnOnce() -> Vec<u8> + Send>;
+
 /// What the log is replicated for. Called from the raft thread alone, in log order; it must not wait for the
 /// member's own answers.
 pub trait StateMachine: Send {
@@ -89,8 +93,9 @@ pub trait StateMachine: Send {
     /// Notes a change of leadership.
     fn leadership(&mut self, leadership: Leadership);
 
-    /// The whole state as applied now.
-    fn snapshot(&mut self) -> Vec<u8>;
+    /// Captures the whole state as applied now. This must be cheap, as the raft thread waits for it; what encodes the
+    /// capture runs on another thread while entries go on being applied.
+    fn snapshot(&mut self) -> Capture;
 
     /// Replaces the whole state.
     ///

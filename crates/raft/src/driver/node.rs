@@ -8,11 +8,12 @@ use raft::eraftpb::ConfChangeType;
 use tokio::sync::{oneshot, watch};
 
 use super::inbox::{Done, Input};
+use super::snapshots::Snapshots;
 use super::thread::Thread;
 use super::{MemberChange, RaftConfig, StateMachine, Status, Transport};
 use crate::core::Member;
 use crate::error::RaftError;
-use crate::log::{DiskLog, LogBatch, LogStore, Recovered};
+use crate::log::{DiskLog, LogBatch, LogStore, Recovered, position};
 use crate::wire;
 
 /// Incoming messages that may wait. Beyond it they are refused: the sender's Raft repeats what matters, and a member
@@ -26,7 +27,7 @@ pub struct RaftNode {
 }
 
 struct Shared {
-    inbox: mpsc::Sender<Input>,
+    inbox: Arc<mpsc::Sender<Input>>,
     status: watch::Receiver<Status>,
     gauges: Arc<Gauges>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -72,19 +73,13 @@ impl RaftNode {
         }
         let member = Member::new(&config.member, &recovered)?;
         let (inbox, inputs) = mpsc::channel();
+        let inbox = Arc::new(inbox);
         let (status, watcher) = watch::channel(Status::of(&member, false));
         let gauges = Arc::new(Gauges::default());
-        let snapshot_index = recovered.snapshot.get_metadata().index;
-        let thread = Thread::new(
-            config,
-            member,
-            snapshot_index,
-            log,
-            machine,
-            transport,
-            status,
-            gauges.clone(),
-        );
+        let (index, bytes) = (position(&recovered.snapshot).index, member.window_bytes());
+        let snapshots = Snapshots::new(Arc::downgrade(&inbox), index, bytes);
+        let thread =
+            Thread::new(config, member, snapshots, log, machine, transport, status, gauges.clone());
         let thread = std::thread::Builder::new()
             .name("raft".to_owned())
             .spawn(move || thread.run(&inputs))

@@ -9,15 +9,16 @@ use std::time::Instant;
 use raft::eraftpb::{ConfChangeType, Entry, EntryType, HardState, Message, MessageType, Snapshot};
 use tokio::sync::watch;
 
-use super::inbox::{Done, Input};
+use super::inbox::Input;
 use super::node::Gauges;
 use super::outstanding::{Proposals, Reads, Waiter};
+use super::snapshots::Snapshots;
 use super::{
     Committed, Leadership, MemberChange, Outgoing, RaftConfig, StateMachine, Status, Transport,
 };
 use crate::core::{Change, Command, Member, Persist};
 use crate::error::RaftError;
-use crate::log::{LogBatch, LogStore, Position};
+use crate::log::{LogBatch, LogStore, Position, position};
 use crate::wire;
 
 /// Inputs taken before the log is written: so that a flush is not put off for ever under load.
@@ -45,8 +46,7 @@ pub(super) struct Thread {
     /// A hard state that may wait for the next flush.
     unflushed: Option<HardState>,
     ticks: u64,
-    snapshot_index: u64,
-    bytes_since_snapshot: u64,
+    snapshots: Snapshots,
 }
 
 impl Thread {
@@ -57,14 +57,13 @@ impl Thread {
     pub(super) fn new(
         config: RaftConfig,
         member: Member,
-        snapshot_index: u64,
+        snapshots: Snapshots,
         log: Box<dyn LogStore>,
         machine: Box<dyn StateMachine>,
         transport: Arc<dyn Transport>,
         status: watch::Sender<Status>,
         gauges: Arc<Gauges>,
     ) -> Self {
-        let bytes_since_snapshot = member.window_bytes();
         Self {
             config,
             member,
@@ -80,8 +79,7 @@ impl Thread {
             serving: false,
             unflushed: None,
             ticks: 0,
-            snapshot_index,
-            bytes_since_snapshot,
+            snapshots,
         }
     }
 
@@ -104,6 +102,7 @@ impl Thread {
             status.leader = None;
             status.stopped = true;
         });
+        self.snapshots.stop();
     }
 
     fn serve(&mut self, inputs: &Receiver<Input>) -> Result<(), RaftError> {
@@ -163,7 +162,15 @@ impl Thread {
             Input::Campaign => self.member.campaign(),
             Input::Unreachable { peer } => self.member.report_unreachable(peer),
             Input::SnapshotSent { peer, sent } => self.member.report_snapshot(peer, sent),
-            Input::Snapshot { done } => self.snapshot_now(done)?,
+            Input::Snapshot { done } => {
+                self.pump()?;
+                self.snapshots.ask(self.member.applied_index(), done);
+            }
+            Input::SnapshotMade(made) => {
+                if let Some(snapshot) = self.snapshots.ended(*made) {
+                    self.compact(snapshot)?;
+                }
+            }
             // Handled by the caller.
             Input::Shutdown => {}
         }
@@ -211,10 +218,10 @@ impl Thread {
             }
         }
         self.reads.settle(self.member.applied_index(), self.ticks);
-        let due = self.member.applied_index() - self.snapshot_index >= self.config.snapshot_entries
-            || self.bytes_since_snapshot >= self.config.snapshot_bytes;
-        if due && self.member.applied_index() > self.snapshot_index {
-            self.compact()?;
+        if self.snapshots.is_due(self.member.applied_index(), &self.config) {
+            // The body comes later; index, term and members are those of the state captured here.
+            let head = self.member.snapshot_of(Vec::new());
+            self.snapshots.begin(head, self.machine.snapshot(), self.log.snapshot_writer());
         }
         let next = Status::of(&self.member, self.serving);
         self.status.send_if_modified(|status| {
@@ -233,10 +240,7 @@ impl Thread {
             Command::Apply(entries) => self.apply(&entries)?,
             Command::Membership { index, change } => self.change(index, *change),
             Command::Read { context, index } => self.reads.confirm(&context, index),
-            Command::MakeSnapshot => {
-                let snapshot = self.member.snapshot_of(self.machine.snapshot());
-                self.member.offer_snapshot(snapshot);
-            }
+            Command::MakeSnapshot => self.snapshots.is_wanted = true,
         }
         Ok(())
     }
@@ -249,8 +253,7 @@ impl Thread {
         } else {
             self.unflushed = persist.hard_state.take();
         }
-        self.bytes_since_snapshot +=
-            persist.entries.iter().map(|entry| entry.data.len() as u64).sum::<u64>();
+        self.snapshots.grow(persist.entries.iter().map(|entry| entry.data.len() as u64).sum());
         self.member.persisted(persist.number);
         Ok(())
     }
@@ -266,9 +269,9 @@ impl Thread {
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), RaftError> {
         let restored = self.machine.restore(&snapshot.data);
         restored.map_err(|error| RaftError::Restore(error.to_string()))?;
-        self.snapshot_index = snapshot.get_metadata().index;
-        self.bytes_since_snapshot = 0;
-        self.member.applied(self.snapshot_index);
+        let index = position(snapshot).index;
+        self.snapshots.replaced(index);
+        self.member.applied(index);
         Ok(())
     }
 
@@ -328,28 +331,23 @@ impl Thread {
         self.leading = leading;
     }
 
-    fn snapshot_now(&mut self, done: Done) -> Result<(), RaftError> {
-        self.pump()?;
-        if self.member.applied_index() > self.snapshot_index {
-            self.compact()?;
+    /// Names a snapshot that was written in the log, drops what lies behind it, and hands it to whoever waits.
+    fn compact(&mut self, snapshot: Snapshot) -> Result<(), RaftError> {
+        let index = position(&snapshot).index;
+        if self.snapshots.is_new(index) {
+            let compact = Some(self.member.compact(index.saturating_sub(self.config.keep_entries)));
+            let hard_state = self.unflushed.take();
+            self.log.write(LogBatch {
+                hard_state: hard_state.as_ref(),
+                snapshot: Some(&snapshot),
+                compact,
+                ..LogBatch::default()
+            })?;
+            self.snapshots.recorded(index);
         }
-        done(Ok(self.snapshot_index));
-        Ok(())
-    }
-
-    /// Takes a snapshot of what is applied and drops the log behind it.
-    fn compact(&mut self) -> Result<(), RaftError> {
-        let snapshot = self.member.snapshot_of(self.machine.snapshot());
-        self.snapshot_index = snapshot.get_metadata().index;
-        self.bytes_since_snapshot = 0;
-        let compact = Some(self.member.compact(self.config.keep_entries));
-        let hard_state = self.unflushed.take();
-        self.log.write(LogBatch {
-            hard_state: hard_state.as_ref(),
-            snapshot: Some(&snapshot),
-            compact,
-            ..LogBatch::default()
-        })?;
+        if std::mem::take(&mut self.snapshots.is_wanted) {
+            self.member.offer_snapshot(snapshot);
+        }
         Ok(())
     }
 }

@@ -1,35 +1,42 @@
-//! The log on disk: one `redb` file, entries by index in one table and everything else in another.
+//! The log on disk: a write-ahead log of segments, and snapshots beside it.
 //!
-//! A batch is one transaction with one flush; a commit that was torn by a power cut is rolled back by redb, and such
-//! a commit was never acknowledged. Whatever else is wrong with the file refuses to open. Why redb:
-//! docs/decisions/0001-log-storage.md.
+//! A batch is one frame, written by one call at the end of the newest segment and flushed by another. Entries, hard
+//! state, compaction and the name of a snapshot in it take effect together or not at all. Segments are dropped from
+//! the oldest on, once compaction leaves nothing in them. Why a log of our own: docs/decisions/0001-log-storage.md.
+//! Not here: the bytes ([`super::frame`], [`super::batch`]) and what may be wrong with them ([`super::recovery`]).
 
-use std::fs::{self, File};
-use std::path::Path;
-use std::sync::Arc;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use protobuf::Message;
-use raft::eraftpb::{Entry, HardState, Snapshot};
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition};
+use raft::eraftpb::Snapshot;
 
-use super::record::{corrupt, pack, unpack};
-use super::{LogBatch, LogError, LogStore, Position, Recovered};
+use super::background::Background;
+use super::batch::{Encoder, SnapshotRef};
+use super::directory::Lock;
+use super::error::{LogError, storage};
+use super::frame::frame_bytes;
+use super::recovery::{self, Tail};
+use super::segment::{self, HEADER_BYTES, Segment};
+use super::{LogBatch, LogStore, Recovered, SnapshotWriter, directory, position, snapshot_file};
 use crate::sealer::Sealer;
 
-/// The newest format, and the only one so far.
-const FORMAT: u32 = 1;
-/// The file's name in the member's directory.
-const FILE: &str = "raft.redb";
-/// redb's page cache. The log is read once, so a small one does.
-const CACHE_BYTES: usize = 1 << 20;
-
-const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
-pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+/// The size of a segment; half of what a member writes between two snapshots.
+const SEGMENT_BYTES: u64 = 8 << 20;
 
 /// A log in a directory of its own.
 pub struct DiskLog {
-    database: Database,
+    dir: PathBuf,
     sealer: Arc<dyn Sealer>,
+    segment_bytes: u64,
+    /// None until the log was read, and again once a write has failed and nobody knows what is on disk.
+    tail: Option<Tail>,
+    failed: bool,
+    /// A snapshot that was written and that no record names yet.
+    ahead: Arc<Mutex<Option<SnapshotRef>>>,
+    background: Background,
+    /// Held as long as the log is open; dropped last.
+    _lock: Lock,
 }
 
 impl DiskLog {
@@ -38,154 +45,153 @@ impl DiskLog {
     /// # Errors
     /// [`LogError`], when the directory cannot be used or the log has an unknown format.
     pub fn open(dir: &Path, sealer: Arc<dyn Sealer>) -> Result<Self, LogError> {
-        let path = dir.join(FILE);
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| LogError::Open {
-            path: path.clone(),
-            source,
-        };
-        fs::create_dir_all(dir).map_err(|error| failed(error.into()))?;
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create(&path)
-            .map_err(|error| failed(error.into()))?;
-        // The file's name must survive too.
-        File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| failed(error.into()))?;
-        Self::over(database, sealer)
+        Self::with_segments(dir, sealer, SEGMENT_BYTES)
     }
 
-    /// A log over an open database.
-    pub(crate) fn over(database: Database, sealer: Arc<dyn Sealer>) -> Result<Self, LogError> {
-        let log = Self { database, sealer };
-        log.transact("preparing", |_, meta| {
-            let found = meta.get("format")?.map(|format| format.value().to_vec());
-            match found {
-                None => meta.insert("format", FORMAT.to_le_bytes().as_slice()).map(|_| FORMAT),
-                Some(bytes) => Ok(bytes.try_into().map_or(0, u32::from_le_bytes)),
-            }
-        })
-        .and_then(|found| match found {
-            FORMAT => Ok(log),
-            found => Err(LogError::Format { found, known: FORMAT }),
+    /// As [`DiskLog::open`], with segments of this size.
+    pub(super) fn with_segments(
+        dir: &Path,
+        sealer: Arc<dyn Sealer>,
+        segment_bytes: u64,
+    ) -> Result<Self, LogError> {
+        let lock = directory::take(dir)?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            sealer,
+            segment_bytes,
+            tail: None,
+            failed: false,
+            ahead: Arc::default(),
+            background: Background::new(dir),
+            _lock: lock,
         })
     }
 
-    fn transact<R>(
-        &self,
-        action: &'static str,
-        work: impl FnOnce(
-            &mut Table<'_, u64, &[u8]>,
-            &mut Table<'_, &str, &[u8]>,
-        ) -> Result<R, redb::StorageError>,
-    ) -> Result<R, LogError> {
-        let run = || -> Result<R, redb::Error> {
-            let mut transaction = self.database.begin_write()?;
-            transaction.set_durability(Durability::Immediate)?;
-            let result = {
-                let mut entries = transaction.open_table(ENTRIES)?;
-                let mut meta = transaction.open_table(META)?;
-                work(&mut entries, &mut meta)?
-            };
-            transaction.commit()?;
-            Ok(result)
-        };
-        run().map_err(|source| LogError::Storage { action, source: Box::new(source) })
+    /// The file of the batch's snapshot, written here unless that was done ahead.
+    fn snapshot(&self, snapshot: &Snapshot) -> Result<SnapshotRef, LogError> {
+        let ahead = lock(&self.ahead).take_if(|ahead| ahead.at == position(snapshot));
+        ahead.map_or_else(|| snapshot_file::write(&self.dir, self.sealer.as_ref(), snapshot), Ok)
     }
 
-    fn pack(&self, message: &impl Message) -> Vec<u8> {
-        let plain = message
-            .write_to_bytes()
-            .expect("a message is written into memory and has no required fields");
-        pack(self.sealer.as_ref(), plain)
-    }
-
-    fn unpack<M: Message>(&self, record: &[u8], place: &str) -> Result<M, LogError> {
-        let plain = unpack(self.sealer.as_ref(), record, place)?;
-        M::parse_from_bytes(&plain).map_err(|error| corrupt(place, error.to_string()))
-    }
-
-    fn read_meta(&self, key: &str) -> Result<Option<Vec<u8>>, LogError> {
-        let run = || -> Result<_, redb::Error> {
-            let meta = self.database.begin_read()?.open_table(META)?;
-            Ok(meta.get(key)?.map(|value| value.value().to_vec()))
-        };
-        run().map_err(reading)
-    }
-
-    fn read_message<M: Message>(&self, key: &str) -> Result<M, LogError> {
-        self.read_meta(key)?.map_or_else(|| Ok(M::new()), |record| self.unpack(&record, key))
-    }
-
-    fn read_entries(&self, after: u64) -> Result<Vec<Entry>, LogError> {
-        let run =
-            || -> Result<_, redb::Error> { Ok(self.database.begin_read()?.open_table(ENTRIES)?) };
-        let table = run().map_err(reading)?;
-        let mut entries = Vec::new();
-        for (expected, pair) in
-            (after + 1..).zip(table.iter().map_err(|error| reading(error.into()))?)
-        {
-            let (index, record) = pair.map_err(|error| reading(error.into()))?;
-            let place = format!("entry {expected}");
-            let entry: Entry = self.unpack(record.value(), &place)?;
-            if index.value() != expected || entry.index != expected {
-                return Err(corrupt(&place, format!("entry {} stands in its place", entry.index)));
-            }
-            entries.push(entry);
+    fn append(&mut self, tail: &mut Tail, batch: LogBatch<'_>) -> Result<(), LogError> {
+        let snapshot = batch.snapshot.map(|snapshot| self.snapshot(snapshot)).transpose()?;
+        let mut body = self.body(tail, batch, snapshot);
+        if body.is_empty() {
+            return Ok(());
         }
-        Ok(entries)
+        if !tail.segment.as_ref().is_some_and(|segment| segment.fits(body.len())) {
+            self.roll(tail, body.len())?;
+            body = self.body(tail, batch, snapshot);
+        }
+        let segment = tail.segment.as_mut().expect("made just now where there was none");
+        segment.append(&body).map_err(storage("writing"))?;
+        let is_half_full = segment.is_half_full();
+        self.note(tail, batch, snapshot);
+        if is_half_full {
+            self.background.prepare(self.segment_bytes);
+        }
+        Ok(())
+    }
+
+    /// The sealed items of a batch; in a new segment the newest of everything else stands before them.
+    fn body(&self, tail: &Tail, batch: LogBatch<'_>, snapshot: Option<SnapshotRef>) -> Vec<u8> {
+        let mut encoder = Encoder::default();
+        if tail.segment.as_ref().is_some_and(Segment::is_fresh) {
+            tail.ledger.checkpoint(&mut encoder);
+        }
+        if let Some(state) = batch.hard_state {
+            encoder.hard_state(state);
+        }
+        if let Some(snapshot) = snapshot {
+            encoder.snapshot(snapshot);
+        }
+        if let Some(compact) = batch.compact {
+            encoder.compact(compact);
+        }
+        batch.entries.iter().for_each(|entry| encoder.entry(entry));
+        let plain = encoder.finish();
+        if plain.is_empty() { plain } else { self.sealer.seal(plain) }
+    }
+
+    /// Goes on in a new segment that has room for a body of this length and what stands before it.
+    fn roll(&mut self, tail: &mut Tail, body: usize) -> Result<(), LogError> {
+        let needed = (HEADER_BYTES + frame_bytes(body + CHECKPOINT_BYTES)) as u64;
+        let (number, previous) = tail
+            .segment
+            .as_ref()
+            .map_or((1, 0), |segment| (segment.number() + 1, segment.previous()));
+        let blank = self
+            .background
+            .blank(needed.max(self.segment_bytes))
+            .map_err(storage("making room for"))?;
+        let next = Segment::create(&self.dir, &blank, number, previous)
+            .map_err(storage("making a new segment of"))?;
+        if tail.segment.replace(next).is_some() {
+            tail.ledger.close(number - 1);
+        }
+        Ok(())
+    }
+
+    /// Notes what was written, and drops what nothing needs any more.
+    fn note(&mut self, tail: &mut Tail, batch: LogBatch<'_>, snapshot: Option<SnapshotRef>) {
+        let ledger = &mut tail.ledger;
+        let mut freed = Vec::new();
+        if let Some(state) = batch.hard_state {
+            ledger.hard_state = state.clone();
+        }
+        if let Some(snapshot) = snapshot {
+            let before = std::mem::replace(&mut ledger.snapshot, snapshot);
+            if before != snapshot && before != SnapshotRef::default() {
+                freed.push(snapshot_file::path(&self.dir, before));
+            }
+        }
+        if let Some(compact) = batch.compact {
+            ledger.compact(compact);
+            let segments = ledger.freed().into_iter();
+            freed.extend(segments.map(|number| segment::path(&self.dir, number)));
+        }
+        batch.entries.iter().for_each(|entry| ledger.entry(entry.index));
+        if !freed.is_empty() {
+            self.background.remove(freed);
+        }
     }
 }
 
+/// More than hard state, snapshot and compaction mark ever take, sealed or not.
+const CHECKPOINT_BYTES: usize = 256;
+
 impl LogStore for DiskLog {
     fn recover(&mut self) -> Result<Recovered, LogError> {
-        let hard_state: HardState = self.read_message("hard_state")?;
-        let snapshot: Snapshot = self.read_message("snapshot")?;
-        // A log entry without a body says where compaction got to.
-        let compacted: Entry = self.read_message("compacted")?;
-        let entries = self.read_entries(compacted.index)?;
-        let last = compacted.index + entries.len() as u64;
-        if hard_state.commit > last {
-            return Err(corrupt(
-                "the tail",
-                format!("entry {} was committed, and {last} is the last", hard_state.commit),
-            ));
-        }
-        let compacted = Position { index: compacted.index, term: compacted.term };
-        Ok(Recovered { hard_state, snapshot, compacted, entries })
+        let (recovered, tail) = recovery::recover(&self.dir, self.sealer.as_ref())?;
+        self.tail = Some(tail);
+        Ok(recovered)
     }
 
     fn write(&mut self, batch: LogBatch<'_>) -> Result<(), LogError> {
-        let records: Vec<(u64, Vec<u8>)> =
-            batch.entries.iter().map(|entry| (entry.index, self.pack(entry))).collect();
-        let hard_state = batch.hard_state.map(|state| self.pack(state));
-        let snapshot = batch.snapshot.map(|snapshot| self.pack(snapshot));
-        let compacted = batch.compact.map(|compact| {
-            let Position { index, term } = compact.to;
-            (compact, self.pack(&Entry { index, term, ..Entry::default() }))
-        });
-        self.transact("writing", |entries, meta| {
-            for (key, value) in [("hard_state", hard_state), ("snapshot", snapshot)] {
-                if let Some(value) = value {
-                    meta.insert(key, value.as_slice())?;
-                }
-            }
-            if let Some((compact, record)) = compacted {
-                meta.insert("compacted", record.as_slice())?;
-                let upto = if compact.all { u64::MAX } else { compact.to.index };
-                entries.retain_in(..=upto, |_, _| false)?;
-            }
-            if let Some((first, _)) = records.first()
-                && entries.last()?.is_some_and(|(last, _)| last.value() >= *first)
-            {
-                entries.retain_in(*first.., |_, _| false)?;
-            }
-            for (index, record) in &records {
-                entries.insert(*index, record.as_slice())?;
-            }
+        if self.failed {
+            let source =
+                io::Error::other("a write failed before, and nobody knows what is on disk");
+            return Err(LogError::Storage { action: "writing", source });
+        }
+        let mut tail = match self.tail.take() {
+            Some(tail) => tail,
+            None => recovery::recover(&self.dir, self.sealer.as_ref())?.1,
+        };
+        self.append(&mut tail, batch).inspect_err(|_| self.failed = true)?;
+        self.tail = Some(tail);
+        Ok(())
+    }
+
+    fn snapshot_writer(&self) -> SnapshotWriter {
+        let (dir, sealer, ahead) = (self.dir.clone(), self.sealer.clone(), self.ahead.clone());
+        Box::new(move |snapshot| {
+            let written = snapshot_file::write(&dir, sealer.as_ref(), snapshot)?;
+            *lock(&ahead) = Some(written);
             Ok(())
         })
     }
 }
 
-fn reading(source: redb::Error) -> LogError {
-    LogError::Storage { action: "reading", source: Box::new(source) }
+fn lock(ahead: &Mutex<Option<SnapshotRef>>) -> MutexGuard<'_, Option<SnapshotRef>> {
+    ahead.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,16 +5,24 @@
 
 pub mod disk;
 pub mod memory;
-mod record;
+
+mod background;
+mod batch;
+mod directory;
+mod error;
+mod frame;
+mod ledger;
+mod recovery;
+mod segment;
+mod snapshot_file;
 
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
-
 use raft::eraftpb::{Entry, HardState, Snapshot};
 
 pub use disk::DiskLog;
+pub use error::LogError;
 pub use memory::MemoryLog;
 
 /// A place in the log.
@@ -24,6 +32,12 @@ pub struct Position {
     pub index: u64,
     /// The term in which it was appended.
     pub term: u64,
+}
+
+/// The place in the log that a snapshot stands for.
+pub fn position(snapshot: &Snapshot) -> Position {
+    let metadata = snapshot.get_metadata();
+    Position { index: metadata.index, term: metadata.term }
 }
 
 /// What one transaction writes; all of it, or nothing.
@@ -84,54 +98,13 @@ pub trait LogStore: Send {
     /// # Errors
     /// [`LogError`]; the member must stop then, as nobody knows what is on disk.
     fn write(&mut self, batch: LogBatch<'_>) -> Result<(), LogError>;
+
+    /// What writes a snapshot ahead of the batch that will say so, on another thread, so that the batch itself is
+    /// small. Does nothing where a log has no use for it.
+    fn snapshot_writer(&self) -> SnapshotWriter {
+        Box::new(|_| Ok(()))
+    }
 }
 
-/// Why a log cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum LogError {
-    /// The directory or file could not be made or opened.
-    #[error("opening the raft log {}", path.display())]
-    Open {
-        /// The log's file.
-        path: PathBuf,
-        /// What the system or the library said.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The log was written by a newer version.
-    #[error("the raft log has format {found}, and this version reads up to {known}")]
-    Format {
-        /// The format found.
-        found: u32,
-        /// The newest format that is understood.
-        known: u32,
-    },
-    /// A record does not match its checksum, or is missing: the disk or a hand changed the file.
-    #[error(
-        "the raft log is damaged at {place}: {why}; restore it from a backup or let the member rejoin"
-    )]
-    Corrupt {
-        /// The record.
-        place: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A sealed record could not be opened.
-    #[error("unsealing {place} of the raft log")]
-    Sealed {
-        /// The record.
-        place: String,
-        /// Why not.
-        #[source]
-        source: crate::sealer::SealError,
-    },
-    /// Reading or writing failed.
-    #[error("{action} the raft log")]
-    Storage {
-        /// What was being done.
-        action: &'static str,
-        /// What the library said.
-        #[source]
-        source: Box<redb::Error>,
-    },
-}
+/// Writes one snapshot; see [`LogStore::snapshot_writer`].
+pub type SnapshotWriter = Box<dyn FnOnce(&Snapshot) -> Result<(), LogError> + Send>;
