@@ -1,10 +1,13 @@
 //! One manager: its store on its Raft member, the services that it offers to nodes, and its duties when it leads.
 //!
-//! Mirrors SwarmKit's `manager.Manager`.
+//! A manager is founded, goes on from its log, or joins others. It serves before it is a member: the others ask whether
+//! it does before they admit it. Mirrors SwarmKit's `manager.Manager`.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prost::Message as _;
 use swarm_ca::{Identity, TlsMaterials, local_from, serve};
@@ -17,23 +20,25 @@ use swarm_proto::v1::health_server::HealthServer;
 use swarm_proto::v1::log_broker_server::LogBrokerServer;
 use swarm_proto::v1::logs_server::LogsServer;
 use swarm_proto::v1::node_ca_server::NodeCaServer;
+use swarm_proto::v1::raft_membership_server::RaftMembershipServer;
+use swarm_proto::v1::raft_server::RaftServer;
 use swarm_proto::v1::{Peer, RaftMember, WeightedPeer};
-use swarm_raft::store_adapter::Members;
-use swarm_raft::{
-    Outgoing, RaftConfig, RaftError, RaftNode, RaftProposer, StoreMachine, Transport,
-};
+use swarm_raft::{Members, RaftConfig, RaftError, RaftNode, RaftProposer, StoreMachine};
 use swarm_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
+use tonic::Status;
 use tonic::service::{Routes, RoutesBuilder};
-use tracing::error;
+use tracing::{debug, error, info, warn};
 
 use crate::control::Control;
+use crate::forward::{Leaders, pass_on};
 use crate::founding::Founding;
-use crate::group::Group;
+use crate::group::{Group, MembershipService, PeerTransport, RaftService, joining};
 use crate::health::Health;
 use crate::log_broker::LogBroker;
+use crate::member_file::{MemberFile, MemberFileError};
 use crate::node_ca::NodeCaService;
 use crate::term::Duties;
 
@@ -41,21 +46,31 @@ use crate::term::Duties;
 const PEER_WEIGHT: i64 = 10;
 /// A stock client's requests may exceed gRPC's usual 4 MiB, such as a service with large labels.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// Raft's clock. SwarmKit ticks each second; a leader that is lost is to be replaced within one.
+const TICK: Duration = Duration::from_millis(50);
+/// So many ticks of silence at least make a follower ask for votes; a leader tells of itself at each tick.
+const ELECTION_TICKS: usize = 8;
+/// And at most so many; the difference keeps followers from asking at once.
+const ELECTION_TICKS_MAX: usize = 14;
+/// Between two attempts to make this member known to the others.
+const PRESENT_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a manager needs.
 pub struct ManagerConfig {
     /// Where the log is kept.
     pub raft_dir: PathBuf,
-    /// This member's Raft identity.
+    /// A founder's Raft identity; 0 where the log's directory or the other managers tell it.
     pub raft_id: u64,
     /// Where nodes connect.
     pub listener: TcpListener,
-    /// What nodes dial, `ip:port`.
+    /// What nodes dial, `ip:port`; with an unspecified address where this node does not know it.
     pub advertise_addr: String,
     /// This node's certificate and the root.
     pub materials: TlsMaterials,
     /// What founds the cluster, on its first manager's first start.
     pub founding: Option<Founding>,
+    /// Other managers' addresses, to join through and to be found by again.
+    pub remotes: Vec<String>,
 }
 
 /// Why a manager did not start.
@@ -67,69 +82,91 @@ pub enum ManagerError {
     /// The listener failed.
     #[error("could not listen for nodes: {0}")]
     Listen(#[from] io::Error),
+    /// The log is not this node's.
+    #[error(transparent)]
+    Member(#[from] MemberFileError),
+    /// No manager admitted this one.
+    #[error("{}", swarm_ca::rpc_error_text(.0))]
+    Join(Box<Status>),
 }
 
 /// A running manager.
 pub struct Manager {
     store: Store,
     raft: RaftNode,
+    group: Group,
+    identity: Identity,
     local: Channel,
-    server: JoinHandle<()>,
+    server: Server,
+    tasks: JoinSet<()>,
     duties: JoinHandle<()>,
-    stop: Option<oneshot::Sender<()>>,
 }
 
 impl Manager {
-    /// Opens the log and starts to serve.
+    /// Opens the log and starts to serve; joins the managers at [`ManagerConfig::remotes`] where there is no log yet.
     ///
     /// # Errors
-    /// [`ManagerError`], where the log cannot be opened or trusted.
-    pub fn start(config: ManagerConfig) -> Result<Self, ManagerError> {
+    /// [`ManagerError`], where the log cannot be opened or trusted, or no manager admits this one.
+    pub async fn start(config: ManagerConfig) -> Result<Self, ManagerError> {
         let identity = config.materials.identity();
+        let known = MemberFile::load(&config.raft_dir, &identity.node_id, &identity.organization)?;
+        let own_addr = own_addr(&config, known.as_ref());
         let proposer = Arc::new(RaftProposer::default());
         let store = Store::new(proposer.clone());
         let members = Members::default();
-        let machine = StoreMachine::new(store.clone(), members.clone());
-        let raft =
-            RaftNode::start(raft_config(&config, &identity), Box::new(machine), Arc::new(Alone))?;
-        proposer.attach(raft.clone());
-        let (_, peers) = watch::channel(vec![own_peer(&config, &identity)]);
-        let dispatcher_config =
-            DispatcherConfig { node_id: identity.node_id.clone(), ..DispatcherConfig::default() };
-        let dispatcher = Dispatcher::new(store.clone(), dispatcher_config, peers);
-        let log_broker = LogBroker::new(store.clone());
-        let node_ca = NodeCaService::new(store.clone(), &identity.organization);
-        let control = Control::new(
-            store.clone(),
-            &identity.organization,
-            Some(Arc::new(Group { raft: raft.clone(), members })),
-        );
-        let routes = routes(&identity, control, &dispatcher, &log_broker, &node_ca);
-        let local = local_from(
-            identity.clone(),
-            config.advertise_addr.parse().ok(),
-            routes.clone().prepare(),
-        );
-        let (stop, stopped) = oneshot::channel::<()>();
-        let server = tokio::spawn(async move {
-            let until = async {
-                // A dropped sender stops the server as well.
-                let _ = stopped.await;
-            };
-            if let Err(error) = serve(config.listener, config.materials, routes, until).await {
-                error!(%error, "serving nodes ended");
+        let transport =
+            PeerTransport::new(members.clone(), config.materials.clone(), own_addr.clone());
+        let group = Group::new(members.clone(), transport, store.clone(), config.materials.clone());
+        let (peers, watched_peers) = watch::channel(Vec::new());
+        let services = Services::new(&store, &identity, &group, watched_peers);
+        let leaders = Arc::new(Leaders::new(group.clone(), own_addr.clone()));
+        let routes = services.routes(&identity, leaders);
+        let server = Server::start(config.listener, config.materials.clone(), routes.clone());
+
+        let founding = config.founding;
+        let raft_id = match (known.as_ref().map(|file| file.raft_id), config.raft_id) {
+            (Some(raft_id), _) => raft_id,
+            (None, raft_id) if raft_id != 0 => raft_id,
+            (None, _) => {
+                let answer = joining::join(&config.materials, &config.remotes, &own_addr)
+                    .await
+                    .map_err(|status| ManagerError::Join(Box::new(status)))?;
+                members.introduce(answer.members);
+                answer.raft_id
             }
-        });
+        };
+        let own_addr = members.get(raft_id).map_or(own_addr, |member| member.addr);
+        MemberFile::new(&identity.node_id, &identity.organization, raft_id, &own_addr)
+            .save(&config.raft_dir)?;
+        let own = RaftMember {
+            raft_id,
+            node_id: identity.node_id.clone(),
+            addr: own_addr.clone(),
+            ..RaftMember::default()
+        };
+        let machine = StoreMachine::new(store.clone(), members.clone());
+        let raft = RaftNode::start(
+            raft_config(raft_id, config.raft_dir, founding.as_ref().map(|_| &own)),
+            Box::new(machine),
+            Arc::new(group.transport.clone()),
+        )?;
+        proposer.attach(raft.clone());
+        group.attach(raft.clone());
+        let local = local_from(identity.clone(), own_addr.parse().ok(), routes.prepare());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(follow_members(group.clone(), raft_id, peers));
+        tasks.spawn(present(group.clone(), own, config.remotes));
         let duties = Duties {
             node_id: identity.node_id.clone(),
             store: store.clone(),
-            founding: config.founding,
-            dispatcher,
-            log_broker,
-            cluster_id: identity.organization,
+            founding,
+            dispatcher: services.dispatcher,
+            log_broker: services.log_broker,
+            group: group.clone(),
+            cluster_id: identity.organization.clone(),
         };
         let duties = tokio::spawn(duties.run(raft.clone()));
-        Ok(Self { store, raft, local, server, duties, stop: Some(stop) })
+        Ok(Self { store, raft, group, identity, local, server, tasks, duties })
     }
 
     /// The manager's store.
@@ -147,75 +184,265 @@ impl Manager {
         self.raft.status().serving
     }
 
-    /// Waits until this manager leads, and what founds a cluster is in the store.
-    pub async fn wait_until_ready(&self) {
-        let (tables, mut watch) = self.store.view_and_watch();
-        let mut founded = tables.cluster().is_some();
-        while !founded {
-            founded = watch.next().await.tables.cluster().is_some();
+    /// Waits until what founds a cluster is in the store.
+    pub fn ready(&self) -> impl Future<Output = ()> + Send + use<> {
+        let store = self.store.clone();
+        async move {
+            let (tables, mut watch) = store.view_and_watch();
+            let mut founded = tables.cluster().is_some();
+            while !founded {
+                founded = watch.next().await.tables.cluster().is_some();
+            }
         }
     }
 
-    /// Ends the duties and the server, and closes the log.
+    /// Waits until the others have removed this manager from the group: it must be stopped then.
+    pub fn removed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut removed = self.group.transport.removed();
+        async move {
+            // The sender lives as long as the transport; its end is no removal.
+            if removed.wait_for(|removed| *removed).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Asks the others to let this manager go, as far as they keep their quorum without it.
+    ///
+    /// # Errors
+    /// Their refusal.
+    pub async fn leave(&self) -> Result<(), Status> {
+        if self.raft.status().voters.len() < 2 {
+            return Err(Status::failed_precondition("there is no other manager"));
+        }
+        self.group.transfer_leadership().await;
+        let own = self.raft.status().id;
+        let others = self.group.members.list().into_iter().filter(|member| member.raft_id != own);
+        let remotes: Vec<String> = others.map(|member| member.addr).collect();
+        joining::leave(&self.group.materials, &remotes, own).await
+    }
+
+    /// The managers that are in reach and that are not, with this one; none where nobody leads or another does.
+    pub fn reachability(&self) -> Option<(usize, usize)> {
+        let status = self.raft.status();
+        status.leader?;
+        let is_reachable =
+            |id: &u64| *id == status.id || !status.serving || self.group.transport.is_active(*id);
+        let reachable = status.voters.iter().filter(|id| is_reachable(id)).count();
+        Some((reachable, status.voters.len() - reachable))
+    }
+
+    /// Hands leadership over, ends the duties and the server, and closes the log.
     pub async fn stop(mut self) {
+        if self.group.transfer_leadership().await {
+            info!(node.id = self.identity.node_id, "leadership handed over");
+        }
         self.duties.abort();
-        drop(self.stop.take());
-        self.server.abort();
+        self.server.stop().await;
         // Cancelled or ended: either way it no longer runs.
         let _ = (&mut self.duties).await;
-        let _ = (&mut self.server).await;
+        self.tasks.shutdown().await;
+        self.group.transport.close();
         let raft = self.raft.clone();
         // Closing waits for the thread, which may be in the middle of a flush.
         let _ = tokio::task::spawn_blocking(move || raft.shutdown()).await;
     }
 }
 
-fn raft_config(config: &ManagerConfig, identity: &Identity) -> RaftConfig {
-    let raft = RaftConfig::new(config.raft_id, config.raft_dir.clone());
-    match config.founding {
+/// Where the others dial this manager: what it was told to advertise, else what they called it when it joined.
+fn own_addr(config: &ManagerConfig, known: Option<&MemberFile>) -> String {
+    if is_specified(&config.advertise_addr) {
+        return config.advertise_addr.clone();
+    }
+    if let Some(known) = known.filter(|known| is_specified(&known.addr)) {
+        return known.addr.clone();
+    }
+    let port = config.listener.local_addr().map_or(0, |addr| addr.port());
+    format!("0.0.0.0:{port}")
+}
+
+fn is_specified(addr: &str) -> bool {
+    addr.parse().map_or(!addr.is_empty(), |addr: SocketAddr| !addr.ip().is_unspecified())
+}
+
+fn raft_config(raft_id: u64, dir: PathBuf, founder: Option<&RaftMember>) -> RaftConfig {
+    let mut raft = RaftConfig::new(raft_id, dir);
+    raft.tick = TICK;
+    raft.member.election_ticks = ELECTION_TICKS;
+    raft.member.election_ticks_max = ELECTION_TICKS_MAX;
+    match founder {
         None => raft,
-        Some(_) => raft.founding(own_member(config, identity).encode_to_vec()),
+        Some(own) => raft.founding(own.encode_to_vec()),
     }
 }
 
-fn own_member(config: &ManagerConfig, identity: &Identity) -> RaftMember {
-    RaftMember {
-        raft_id: config.raft_id,
-        node_id: identity.node_id.clone(),
-        addr: config.advertise_addr.clone(),
-        ..RaftMember::default()
+/// Keeps what depends on the members up to date: the ways to them, what agents are told, and whether this one is one.
+async fn follow_members(group: Group, own: u64, peers: watch::Sender<Vec<WeightedPeer>>) {
+    let mut changes = group.members.watch();
+    let mut count = 0;
+    loop {
+        group.transport.forget();
+        if group.members.is_removed(own) {
+            group.transport.note_removed();
+        }
+        let members = group.members.list();
+        if members.len() != count {
+            count = members.len();
+            tell_tolerance(count);
+        }
+        let now = members.into_iter().map(weighted).collect();
+        peers.send_if_modified(|known| {
+            let is_news = *known != now;
+            *known = now;
+            is_news
+        });
+        if changes.changed().await.is_err() {
+            return;
+        }
     }
 }
 
-fn own_peer(config: &ManagerConfig, identity: &Identity) -> WeightedPeer {
-    let peer = Peer { node_id: identity.node_id.clone(), addr: config.advertise_addr.clone() };
+/// An even number of managers tolerates no more losses than one less, and is one more to lose.
+fn tell_tolerance(managers: usize) {
+    let tolerated = managers.saturating_sub(1) / 2;
+    if managers == 2 {
+        warn!(
+            managers,
+            tolerated,
+            "a swarm with two managers has no fault tolerance: without either of them it cannot be changed"
+        );
+    } else if managers.is_multiple_of(2) {
+        warn!(
+            managers,
+            tolerated, "an even number of managers tolerates no more losses than one less"
+        );
+    } else {
+        info!(managers, tolerated, "managers of this swarm");
+    }
+}
+
+fn weighted(member: RaftMember) -> WeightedPeer {
+    let peer = Peer { node_id: member.node_id, addr: member.addr };
     WeightedPeer { peer: Some(peer), weight: PEER_WEIGHT }
 }
 
-fn routes(
-    identity: &Identity,
-    control: Control,
-    dispatcher: &Dispatcher,
-    log_broker: &LogBroker,
-    node_ca: &NodeCaService,
-) -> Routes {
-    let mut routes = RoutesBuilder::default();
-    routes
-        .add_service(NodeCaServer::new(node_ca.clone()))
-        .add_service(CaServer::new(node_ca.clone()))
-        .add_service(ControlServer::new(control).max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .add_service(DispatcherServer::new(dispatcher.clone()))
-        .add_service(LogsServer::new(log_broker.clone()))
-        .add_service(LogBrokerServer::new(log_broker.clone()))
-        .add_service(HealthServer::new(Health::new(identity.organization.clone())));
-    routes.routes()
+/// Makes this member known to the others until the log says what it says: after an address changed, or where a crash
+/// came between joining and the first entry.
+async fn present(group: Group, own: RaftMember, remotes: Vec<String>) {
+    let Some(raft) = group.node() else { return };
+    let mut status = raft.watch();
+    loop {
+        let led = status.wait_for(|now| now.leader.is_some());
+        // Without a leader there is nobody to tell, but members unknown to the log can only be asked for.
+        let led = tokio::time::timeout(PRESENT_PAUSE, led).await.is_ok();
+        let is_voter = raft.status().voters.contains(&own.raft_id);
+        let is_known = group.members.get(own.raft_id).is_some_and(|m| m.addr == own.addr);
+        if is_voter && (is_known || !is_specified(&own.addr)) {
+            return;
+        }
+        if led || !is_voter {
+            let mut known: Vec<String> = group
+                .members
+                .list()
+                .into_iter()
+                .filter(|member| member.raft_id != own.raft_id && !member.addr.is_empty())
+                .map(|member| member.addr)
+                .collect();
+            known.extend(
+                remotes
+                    .iter()
+                    .filter(|remote| !known.contains(remote))
+                    .cloned()
+                    .collect::<Vec<_>>(),
+            );
+            match joining::join(&group.materials, &known, &own.addr).await {
+                Ok(answer) => group.members.introduce(answer.members),
+                Err(status) => debug!(%status, "the other managers do not take note of this one"),
+            }
+        }
+        tokio::time::sleep(PRESENT_PAUSE).await;
+    }
 }
 
-/// The transport of a group of one, which has nobody to send to.
-struct Alone;
+/// What a manager serves.
+struct Services {
+    control: Control,
+    dispatcher: Dispatcher,
+    log_broker: LogBroker,
+    node_ca: NodeCaService,
+    raft: RaftService,
+    membership: MembershipService,
+}
 
-impl Transport for Alone {
-    fn send(&self, messages: Vec<Outgoing>) {
-        debug_assert!(messages.is_empty(), "a group of one sends nothing");
+impl Services {
+    fn new(
+        store: &Store,
+        identity: &Identity,
+        group: &Group,
+        peers: watch::Receiver<Vec<WeightedPeer>>,
+    ) -> Self {
+        let dispatcher_config =
+            DispatcherConfig { node_id: identity.node_id.clone(), ..DispatcherConfig::default() };
+        let organization = &identity.organization;
+        Self {
+            control: Control::new(store.clone(), organization, Some(Arc::new(group.clone()))),
+            dispatcher: Dispatcher::new(store.clone(), dispatcher_config, peers),
+            log_broker: LogBroker::new(store.clone()),
+            node_ca: NodeCaService::new(store.clone(), organization),
+            raft: RaftService::new(group.clone(), organization),
+            membership: MembershipService::new(group.clone(), organization),
+        }
+    }
+
+    fn routes(&self, identity: &Identity, leaders: Arc<Leaders>) -> Routes {
+        let mut routes = RoutesBuilder::default();
+        let control = ControlServer::new(self.control.clone());
+        routes
+            .add_service(NodeCaServer::new(self.node_ca.clone()))
+            .add_service(CaServer::new(self.node_ca.clone()))
+            .add_service(control.max_decoding_message_size(MESSAGE_BYTES_MAX))
+            .add_service(DispatcherServer::new(self.dispatcher.clone()))
+            .add_service(LogsServer::new(self.log_broker.clone()))
+            .add_service(LogBrokerServer::new(self.log_broker.clone()))
+            .add_service(RaftServer::new(self.raft.clone()))
+            .add_service(RaftMembershipServer::new(self.membership.clone()))
+            .add_service(HealthServer::new(Health::new(identity.organization.clone())));
+        let layer = axum::middleware::from_fn_with_state(leaders, pass_on);
+        routes.routes().into_axum_router().layer(layer).into()
+    }
+}
+
+/// The server for other nodes; dropping it frees the port.
+struct Server {
+    task: JoinHandle<()>,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+impl Server {
+    fn start(listener: TcpListener, materials: TlsMaterials, routes: Routes) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(async move {
+            let until = async {
+                // A dropped sender stops the server as well.
+                let _ = stopped.await;
+            };
+            if let Err(error) = serve(listener, materials, routes, until).await {
+                error!(%error, "serving nodes ended");
+            }
+        });
+        Self { task, stop: Some(stop) }
+    }
+
+    async fn stop(&mut self) {
+        drop(self.stop.take());
+        self.task.abort();
+        // Cancelled or ended: either way it no longer runs.
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
