@@ -21,6 +21,8 @@ const NO_LEADER: &str = "The swarm does not have a leader. It's possible that to
 const PROBE_AFTER: Duration = Duration::from_millis(300);
 /// A manager that does not answer in this time is named as out of reach.
 const PROBE_MAX: Duration = Duration::from_millis(500);
+/// So long nobody is asked again who is out of reach, nor waited for.
+const VERDICT_MAX: Duration = Duration::from_secs(2);
 
 /// Who leads.
 pub(super) enum Leader {
@@ -42,11 +44,13 @@ pub(crate) struct Leaders {
     pub(super) own_addr: String,
     /// The connection to the newest leader.
     line: Mutex<Option<(String, Channel)>>,
+    /// When nobody was found to lead, and who was out of reach then.
+    verdict: Mutex<Option<(Instant, Vec<String>)>>,
 }
 
 impl Leaders {
     pub(crate) fn new(group: Group, own_addr: String) -> Self {
-        Self { group, own_addr, line: Mutex::default() }
+        Self { group, own_addr, line: Mutex::default(), verdict: Mutex::default() }
     }
 
     pub(super) fn is_leading(&self) -> bool {
@@ -72,15 +76,28 @@ impl Leaders {
         let mut status = node.watch();
         let found = self.wait(&mut status, lost);
         let silent = async {
+            // One command makes several calls, and is to be answered within a second all the same.
+            if let Some(silent) = self.verdict() {
+                return silent;
+            }
             tokio::time::sleep(PROBE_AFTER).await;
             let silent = self.silent().await;
             tokio::time::sleep_until(deadline.into()).await;
+            *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some((Instant::now(), silent.clone()));
             silent
         };
         tokio::select! {
+            biased;
             leader = found => leader,
             silent = silent => Err(no_leader(&silent)),
         }
+    }
+
+    fn verdict(&self) -> Option<Vec<String>> {
+        let verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, silent) = verdict.as_ref()?;
+        (at.elapsed() < VERDICT_MAX).then(|| silent.clone())
     }
 
     async fn wait(

@@ -1,10 +1,16 @@
 //! Several managers: joining, the loss of the leader, roles, and a lost quorum.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use swarm_testkit::{Cluster, Daemon, Engine, wait_until};
+use swarm_testkit::{Cluster, Daemon, Engine, busybox_image_tar, wait_until};
 
-const SOON: Duration = Duration::from_secs(20);
+use crate::support::{IMAGE, PATIENCE, await_output, await_running, can_run, processes};
+
+/// The promise for the first write after a leader's death is 1 s; the rest is for a machine that runs other tests
+/// meanwhile.
+const FAILOVER_MAX: Duration = Duration::from_secs(5);
+/// An answer without a leader is due within a second, and the CLI takes its time too.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// `docker node ls` of a daemon as `hostname: status manager-status`, sorted.
 fn nodes(daemon: &Daemon) -> Vec<String> {
@@ -15,16 +21,180 @@ fn nodes(daemon: &Daemon) -> Vec<String> {
     lines
 }
 
+#[track_caller]
+fn await_nodes(daemon: &Daemon, expect: &[&str]) {
+    let mut last = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    wait_until(PATIENCE * 2, "the list of nodes", || {
+        last = nodes(daemon);
+        assert!(Instant::now() < deadline, "{last:?} instead of {expect:?}");
+        (last == expect).then_some(())
+    });
+}
+
+fn create(daemon: &Daemon, name: &str) -> bool {
+    let arguments = ["service", "create", "--detach", "--replicas", "0", "--name", name, IMAGE];
+    daemon.docker(&[&arguments[..], &["true"]].concat()).success()
+}
+
+fn services(daemon: &Daemon) -> Vec<String> {
+    let listed = daemon.docker(&["service", "ls", "--format", "{{.Name}}"]).ok();
+    let mut names: Vec<String> = listed.lines().map(str::to_owned).collect();
+    names.sort();
+    names
+}
+
+/// Which daemon leads, as one of them sees it.
+fn leader(cluster: &Cluster, asked: usize) -> usize {
+    wait_until(PATIENCE, "a leader", || {
+        let named = nodes(&cluster[asked]);
+        let leader = named.iter().find(|line| line.ends_with("Leader"))?;
+        let (name, _) = leader.split_once(':')?;
+        name.strip_prefix("node")?.parse::<usize>().ok().map(|number| number - 1)
+    })
+}
+
 #[test]
-fn three_managers_see_each_other() {
-    let cluster = Cluster::swarm_of(3, 0);
-    let expect = ["node1: Ready Leader", "node2: Ready Reachable", "node3: Ready Reachable"];
-    for daemon in cluster.daemons() {
-        wait_until(SOON, "all managers in the list", || (nodes(daemon) == expect).then_some(()));
+fn a_lost_leader_is_replaced_and_comes_back() {
+    if !can_run() {
+        return;
     }
+    let mut cluster = Cluster::swarm_of(3, 1);
+    cluster.load(&busybox_image_tar(IMAGE));
+    for daemon in &cluster.daemons()[..3] {
+        await_nodes(
+            daemon,
+            &[
+                "node1: Ready Leader",
+                "node2: Ready Reachable",
+                "node3: Ready Reachable",
+                "node4: Ready",
+            ],
+        );
+    }
+    cluster[3].docker(&["node", "ls"]).refused();
     // Written through one, read through another.
-    cluster[2]
-        .docker(&["service", "create", "--detach", "--replicas", "0", "--name", "s", "x"])
-        .ok();
-    assert_eq!(cluster[1].docker(&["service", "ls", "--format", "{{.Name}}"]).ok(), "s");
+    assert!(create(&cluster[2], "through3"));
+    assert_eq!(services(&cluster[1]), ["through3"]);
+    let web = ["service", "create", "--detach", "--replicas", "4", "--name", "web"];
+    cluster[1].docker(&[&web[..], &[IMAGE, "sleep", "1000"]].concat()).ok();
+    await_running(&cluster[0], "web", 4);
+    let before: Vec<_> = (1..4).map(|node| processes(&cluster[node])).collect();
+
+    cluster[0].kill();
+    let start = Instant::now();
+    wait_until(PATIENCE, "a write without the old leader", || {
+        create(&cluster[1], "after").then_some(())
+    });
+    let failover = start.elapsed();
+    println!("first write {failover:?} after the leader's death");
+    assert!(failover < FAILOVER_MAX, "{failover:?}");
+    let inspect = ["node", "inspect", "node1", "--format", "{{.ManagerStatus.Reachability}}"];
+    await_output(&cluster[2], &inspect, |text| text == "unreachable");
+    println!("unreachable after {:?}", start.elapsed());
+    assert_eq!(services(&cluster[2]), ["after", "through3", "web"]);
+
+    cluster[0].restart();
+    await_output(&cluster[2], &inspect, |text| text == "reachable");
+    let next = leader(&cluster, 0);
+    assert_ne!(next, 0, "who comes back follows");
+    assert_eq!(services(&cluster[0]), ["after", "through3", "web"]);
+    let after: Vec<_> = (1..4).map(|node| processes(&cluster[node])).collect();
+    assert_eq!(before, after, "no container was touched");
+}
+
+#[test]
+fn a_leader_that_is_stopped_hands_over() {
+    if !can_run() {
+        return;
+    }
+    let mut cluster = Cluster::swarm_of(3, 0);
+    await_nodes(
+        &cluster[2],
+        &["node1: Ready Leader", "node2: Ready Reachable", "node3: Ready Reachable"],
+    );
+    assert_eq!(cluster[0].stop(), 0);
+    let start = Instant::now();
+    assert!(create(&cluster[1], "at-once"), "there is a leader at once");
+    println!("first write {:?} after the leader's end", start.elapsed());
+    assert!(cluster[0].log().contains("leadership handed over"));
+}
+
+#[test]
+fn roles_change_on_running_nodes() {
+    if !can_run() {
+        return;
+    }
+    let cluster = Cluster::swarm_of(1, 2);
+    cluster.load(&busybox_image_tar(IMAGE));
+    let web = ["service", "create", "--detach", "--replicas", "3", "--name", "web"];
+    cluster[0].docker(&[&web[..], &[IMAGE, "sleep", "1000"]].concat()).ok();
+    await_running(&cluster[0], "web", 3);
+    let before: Vec<_> = cluster.daemons().iter().map(processes).collect();
+    let said = cluster[0].docker(&["node", "demote", "node1"]).refused();
+    assert!(said.contains("attempting to demote the last manager of the swarm"), "{said}");
+
+    let said = cluster[0].docker(&["node", "promote", "node2", "node3"]).ok();
+    assert!(said.contains("Node node2 promoted to a manager in the swarm."), "{said}");
+    let all = ["node1: Ready Leader", "node2: Ready Reachable", "node3: Ready Reachable"];
+    for daemon in cluster.daemons() {
+        await_nodes(daemon, &all);
+    }
+    let said = cluster[1].docker(&["node", "rm", "--force", "node3"]).refused();
+    assert!(said.contains("must be demoted to worker before removal"), "{said}");
+
+    // The leader itself, through another.
+    cluster[1].docker(&["node", "demote", "node1"]).ok();
+    wait_until(PATIENCE, "the old leader to be a worker", || {
+        nodes(&cluster[1]).contains(&"node1: Ready".to_owned()).then_some(())
+    });
+    let said = wait_until(PATIENCE, "its manager to end", || {
+        let output = cluster[0].docker(&["node", "ls"]);
+        (!output.success()).then_some(output.stderr)
+    });
+    assert!(said.contains("This node is not a swarm manager."), "{said}");
+    cluster[1].docker(&["node", "update", "--role", "manager", "node1"]).ok();
+    wait_until(PATIENCE, "it to be a manager again", || {
+        nodes(&cluster[0]).contains(&"node1: Ready Reachable".to_owned()).then_some(())
+    });
+    let after: Vec<_> = cluster.daemons().iter().map(processes).collect();
+    assert_eq!(before, after, "no container was touched");
+
+    cluster[1].docker(&["node", "demote", "node1"]).ok();
+    wait_until(PATIENCE, "it to be a worker again", || {
+        nodes(&cluster[1]).contains(&"node1: Ready".to_owned()).then_some(())
+    });
+    cluster[1].docker(&["node", "rm", "--force", "node1"]).ok();
+    assert_eq!(nodes(&cluster[1]).len(), 2);
+    let said = cluster[1].docker(&["swarm", "leave"]).refused();
+    assert!(said.contains("leaves 1 managers out of 2"), "{said}");
+    cluster[2].docker(&["swarm", "leave", "--force"]).ok();
+    wait_until(PATIENCE, "the other to be alone", || create(&cluster[1], "alone").then_some(()));
+}
+
+#[test]
+fn a_lost_quorum_is_named_and_comes_back() {
+    if !can_run() {
+        return;
+    }
+    let mut cluster = Cluster::swarm_of(2, 0);
+    await_nodes(&cluster[1], &["node1: Ready Leader", "node2: Ready Reachable"]);
+    cluster[1].kill();
+    wait_until(PATIENCE, "the first one to notice", || {
+        let output = cluster[0].docker(&["service", "ls"]);
+        (!output.success() && output.stderr.contains("does not have a leader")).then_some(())
+    });
+    for arguments in [&["node", "ls"][..], &["node", "demote", "node2"], &["service", "rm", "x"]] {
+        let start = Instant::now();
+        let said = cluster[0].docker(arguments).refused();
+        let answer = start.elapsed();
+        println!("answered after {answer:?}: {said}");
+        assert!(answer < ANSWER_MAX, "{answer:?}");
+        for part in ["The swarm does not have a leader.", "node2 (10.77.0.2:2377)"] {
+            assert!(said.contains(part), "{said}");
+        }
+    }
+    cluster[1].restart();
+    wait_until(PATIENCE, "writes again", || create(&cluster[0], "again").then_some(()));
+    assert_eq!(services(&cluster[1]), ["again"]);
 }

@@ -34,10 +34,6 @@ async fn nodes_are_changed_and_removed_by_the_rules() {
     let promoted = promoted.into_inner().node.expect("a node");
     assert_eq!(promoted.spec.as_ref().map(NodeSpec::desired_role), Some(NodeRole::Manager));
     assert_eq!(promoted.role(), NodeRole::Worker, "the role manager's business");
-    client
-        .update_node(update("worker", promoted.version(), NodeSpec::default()))
-        .await
-        .expect("taken back");
     let task = Task { id: "t".into(), node_id: "worker".into(), ..Default::default() };
     store.update(|tx| tx.create(task)).await.expect("written");
     let remove = |id: &str, force| RemoveNodeRequest { node_id: id.into(), force };
