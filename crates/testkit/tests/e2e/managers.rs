@@ -1,10 +1,16 @@
 //! Several managers: joining, the loss of the leader, roles, and a lost quorum.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use swarm_testkit::{Cluster, Daemon, Engine, busybox_image_tar, wait_until};
 
-use crate::support::{IMAGE, PATIENCE, await_output, await_running, can_run, processes};
+use crate::support::{
+    IMAGE, PATIENCE, await_output, await_running, can_run, processes, try_request,
+};
 
 /// The promise for the first write after a leader's death is 1 s; the rest is for a machine that runs other tests
 /// meanwhile.
@@ -153,7 +159,10 @@ fn roles_change_on_running_nodes() {
         (!output.success()).then_some(output.stderr)
     });
     assert!(said.contains("This node is not a swarm manager."), "{said}");
-    cluster[1].docker(&["node", "update", "--role", "manager", "node1"]).ok();
+    wait_until(PATIENCE, "its certificate to be renewed", || {
+        // Each step of a demotion changes the node, and a command fails that comes in between.
+        cluster[1].docker(&["node", "update", "--role", "manager", "node1"]).success().then_some(())
+    });
     wait_until(PATIENCE, "it to be a manager again", || {
         nodes(&cluster[0]).contains(&"node1: Ready Reachable".to_owned()).then_some(())
     });
@@ -170,6 +179,8 @@ fn roles_change_on_running_nodes() {
     assert!(said.contains("leaves 1 managers out of 2"), "{said}");
     cluster[2].docker(&["swarm", "leave", "--force"]).ok();
     wait_until(PATIENCE, "the other to be alone", || create(&cluster[1], "alone").then_some(()));
+    let info = cluster[1].docker(&["info", "--format", "{{.Swarm.Managers}}"]).ok();
+    assert_eq!(info, "1");
 }
 
 #[test]
@@ -179,6 +190,9 @@ fn a_lost_quorum_is_named_and_comes_back() {
     }
     let mut cluster = Cluster::swarm_of(2, 0);
     await_nodes(&cluster[1], &["node1: Ready Leader", "node2: Ready Reachable"]);
+    let info = cluster[1].docker(&["info"]);
+    let said = format!("{}{}", info.stdout, info.stderr);
+    assert!(said.contains("Running Swarm in a two-manager configuration"), "{said}");
     cluster[1].kill();
     wait_until(PATIENCE, "the first one to notice", || {
         let output = cluster[0].docker(&["service", "ls"]);
@@ -197,4 +211,83 @@ fn a_lost_quorum_is_named_and_comes_back() {
     cluster[1].restart();
     wait_until(PATIENCE, "writes again", || create(&cluster[0], "again").then_some(()));
     assert_eq!(services(&cluster[1]), ["again"]);
+}
+
+/// Creates services through whichever manager answers, until told to stop; the names and times of those acknowledged.
+fn write_on(
+    sockets: Vec<PathBuf>,
+    writer: usize,
+    over: Arc<AtomicBool>,
+) -> JoinHandle<Vec<(String, Instant)>> {
+    std::thread::spawn(move || {
+        let mut acknowledged = Vec::new();
+        for number in 0.. {
+            if over.load(Ordering::Relaxed) {
+                break;
+            }
+            let socket = &sockets[(writer + number) % sockets.len()];
+            let name = format!("w{writer}-{number}");
+            let body = format!(
+                r#"{{"Name":"{name}","Mode":{{"Replicated":{{"Replicas":0}}}},"TaskTemplate":{{"ContainerSpec":{{"Image":"x"}}}}}}"#
+            );
+            if try_request(socket, "POST", "/services/create", body.as_bytes()) == Some(201) {
+                acknowledged.push((name, Instant::now()));
+            }
+        }
+        acknowledged
+    })
+}
+
+#[test]
+fn acknowledged_writes_outlive_their_leaders() {
+    if !can_run() {
+        return;
+    }
+    const KILLS: usize = 6;
+    let mut cluster = Cluster::swarm_of(3, 0);
+    let all = |cluster: &Cluster, asked: usize| {
+        wait_until(PATIENCE, "all managers in reach", || {
+            let named = nodes(&cluster[asked]);
+            let well = named.iter().filter(|line| !line.contains("Unreachable")).count();
+            (named.len() == 3 && well == 3).then_some(())
+        });
+    };
+    all(&cluster, 0);
+    let over = Arc::new(AtomicBool::new(false));
+    let sockets: Vec<PathBuf> = cluster.daemons().iter().map(Engine::socket).collect();
+    let writers: Vec<_> =
+        (0..2).map(|writer| write_on(sockets.clone(), writer, over.clone())).collect();
+    let mut kills = Vec::new();
+    for _ in 0..KILLS {
+        let lost = leader(&cluster, 0);
+        kills.push(Instant::now());
+        cluster[lost].kill();
+        let other = (lost + 1) % 3;
+        wait_until(PATIENCE, "a write without the old leader", || {
+            create(&cluster[other], &format!("kill{}", kills.len())).then_some(())
+        });
+        cluster[lost].restart();
+        all(&cluster, other);
+        all(&cluster, 0);
+    }
+    over.store(true, Ordering::Relaxed);
+    let acknowledged: Vec<_> =
+        writers.into_iter().flat_map(|writer| writer.join().expect("a writer")).collect();
+    let mut times: Vec<u128> = kills
+        .iter()
+        .map(|kill| {
+            let after = acknowledged.iter().map(|(_, at)| *at).filter(|at| at > kill);
+            // An answer that was already on its way is no proof of a new leader.
+            let late = after.filter(|at| at.duration_since(*kill) > Duration::from_millis(100));
+            late.min().map_or(u128::MAX, |at| at.duration_since(*kill).as_millis())
+        })
+        .collect();
+    times.sort_unstable();
+    println!("{} writes; first accepted after a kill, ms: {times:?}", acknowledged.len());
+    for daemon in cluster.daemons() {
+        let kept = services(daemon);
+        for (name, _) in &acknowledged {
+            assert!(kept.binary_search(name).is_ok(), "{name} is lost");
+        }
+    }
 }
