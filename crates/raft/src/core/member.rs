@@ -63,6 +63,10 @@ impl MemberOptions {
 /// A member of the group.
 pub struct Member {
     raw: RawNode<Window>,
+    /// Ticks for which a snapshot was offered and no follower took it.
+    offer_idle_ticks: usize,
+    /// The ticks after which it is dropped: a follower asks again within a few heartbeats, or it is gone.
+    offer_idle_ticks_max: usize,
 }
 
 impl Member {
@@ -75,7 +79,7 @@ impl Member {
         let config = options.config(position(&recovered.snapshot).index);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&config, Window::new(recovered), &logger)?;
-        Ok(Self { raw })
+        Ok(Self { raw, offer_idle_ticks: 0, offer_idle_ticks_max: options.election_ticks })
     }
 
     /// Time passes.
@@ -83,7 +87,8 @@ impl Member {
         self.raw.tick();
         let sending =
             self.raw.raft.prs().iter().any(|(_, peer)| peer.state == raft::ProgressState::Snapshot);
-        if !sending {
+        self.offer_idle_ticks = if sending { 0 } else { self.offer_idle_ticks + 1 };
+        if self.offer_idle_ticks > self.offer_idle_ticks_max {
             self.raw.mut_store().set_offer(None);
         }
     }
@@ -175,6 +180,7 @@ impl Member {
 
     /// Makes a snapshot available to followers that need one.
     pub fn offer_snapshot(&mut self, snapshot: Snapshot) {
+        self.offer_idle_ticks = 0;
         self.raw.mut_store().set_offer(Some(snapshot));
     }
 
