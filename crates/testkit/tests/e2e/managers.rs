@@ -291,3 +291,78 @@ fn acknowledged_writes_outlive_their_leaders() {
         }
     }
 }
+
+#[test]
+fn a_leader_out_of_reach_is_replaced_and_its_calls_end() {
+    if !can_run() {
+        return;
+    }
+    let cluster = Cluster::swarm_of(3, 1);
+    await_nodes(
+        &cluster[2],
+        &[
+            "node1: Ready Leader",
+            "node2: Ready Reachable",
+            "node3: Ready Reachable",
+            "node4: Ready",
+        ],
+    );
+    cluster[0].host().cut_off();
+    let start = Instant::now();
+    wait_until(PATIENCE, "a write without the old leader", || {
+        create(&cluster[1], "after").then_some(())
+    });
+    println!("first write {:?} after the leader's cable was pulled", start.elapsed());
+    // The one that is cut off says so instead of answering from a state that may be old.
+    wait_until(PATIENCE, "the old leader to know", || {
+        let output = cluster[0].docker(&["node", "ls"]);
+        let said = output.stderr;
+        (said.contains("does not have a leader") && said.contains("node2")).then_some(())
+    });
+    wait_until(PATIENCE, "the worker to find the new leader", || {
+        let named = nodes(&cluster[1]);
+        ["node2", "node3", "node4"]
+            .iter()
+            .all(|name| named.iter().any(|line| line.starts_with(&format!("{name}: Ready"))))
+            .then_some(())
+    });
+    println!("all others ready {:?} after", start.elapsed());
+    cluster[0].host().reconnect();
+    let start = Instant::now();
+    wait_until(PATIENCE, "the old leader to follow", || {
+        nodes(&cluster[0]).contains(&"node1: Ready Reachable".to_owned()).then_some(())
+    });
+    println!("back {:?} after its cable", start.elapsed());
+    assert_eq!(services(&cluster[0]), ["after"]);
+}
+
+#[test]
+fn a_manager_that_was_removed_stays_out() {
+    if !can_run() {
+        return;
+    }
+    let mut cluster = Cluster::swarm_of(3, 0);
+    let all = ["node1: Ready Leader", "node2: Ready Reachable", "node3: Ready Reachable"];
+    await_nodes(&cluster[1], &all);
+    cluster[2].kill();
+    let demoted = || cluster[0].docker(&["node", "demote", "node3"]).success().then_some(());
+    wait_until(PATIENCE, "it to be demoted", demoted);
+    // Two of three are left; without the second, one of two would be.
+    let said = wait_until(PATIENCE, "it to be removed", || {
+        let output = cluster[0].docker(&["node", "rm", "--force", "node3"]);
+        output.success().then_some(output.stdout)
+    });
+    assert_eq!(said, "node3");
+    cluster[2].restart();
+    wait_until(PATIENCE, "it to be told", || {
+        cluster[2].log().contains("this node stops being a manager").then_some(())
+    });
+    assert_eq!(nodes(&cluster[0]), all[..2]);
+    cluster[2].docker(&["swarm", "leave", "--force"]).ok();
+    let token = cluster[1].docker(&["swarm", "join-token", "--quiet", "manager"]).ok();
+    // Through one that follows.
+    let remote = format!("{}:2377", cluster[1].host().address());
+    let said = cluster[2].docker(&["swarm", "join", "--token", &token, &remote]).ok();
+    assert_eq!(said, "This node joined a swarm as a manager.");
+    await_nodes(&cluster[2], &all);
+}
