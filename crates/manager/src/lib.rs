@@ -21,7 +21,9 @@ mod log_broker;
 mod manager;
 mod member_file;
 mod node_ca;
+mod presence;
 mod role_manager;
+mod services;
 mod term;
 
 pub use control::{Control, RaftMember, RaftMembership};

@@ -4,56 +4,36 @@
 //! it does before they admit it. Mirrors SwarmKit's `manager.Manager`.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
-use swarm_ca::{Identity, TlsMaterials, local_from, serve};
-use swarm_dispatcher::{Config as DispatcherConfig, Dispatcher};
+use swarm_ca::{Identity, TlsMaterials, local_from};
 use swarm_proto::Channel;
-use swarm_proto::v1::ca_server::CaServer;
-use swarm_proto::v1::control_server::ControlServer;
-use swarm_proto::v1::dispatcher_server::DispatcherServer;
-use swarm_proto::v1::health_server::HealthServer;
-use swarm_proto::v1::log_broker_server::LogBrokerServer;
-use swarm_proto::v1::logs_server::LogsServer;
-use swarm_proto::v1::node_ca_server::NodeCaServer;
-use swarm_proto::v1::raft_membership_server::RaftMembershipServer;
-use swarm_proto::v1::raft_server::RaftServer;
-use swarm_proto::v1::{Peer, RaftMember, WeightedPeer};
+use swarm_proto::v1::RaftMember;
 use swarm_raft::{Members, RaftConfig, RaftError, RaftNode, RaftProposer, StoreMachine};
 use swarm_store::Store;
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tonic::Status;
-use tonic::service::{Routes, RoutesBuilder};
-use tracing::{debug, error, info, warn};
+use tracing::info;
 
-use crate::control::Control;
-use crate::forward::{Leaders, pass_on};
+use crate::forward::Leaders;
 use crate::founding::Founding;
-use crate::group::{Group, MembershipService, PeerTransport, RaftService, joining};
-use crate::health::Health;
-use crate::log_broker::LogBroker;
+use crate::group::{Group, PeerTransport, joining};
 use crate::member_file::{MemberFile, MemberFileError};
-use crate::node_ca::NodeCaService;
+use crate::presence::{follow_members, is_specified, present};
+use crate::services::{Server, Services};
 use crate::term::Duties;
 
-/// The weight by which agents choose among managers (SwarmKit's `remotes.DefaultObservationWeight`).
-const PEER_WEIGHT: i64 = 10;
-/// A stock client's requests may exceed gRPC's usual 4 MiB, such as a service with large labels.
-const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Raft's clock. SwarmKit ticks each second; a leader that is lost is to be replaced within one.
 const TICK: Duration = Duration::from_millis(50);
 /// So many ticks of silence at least make a follower ask for votes; a leader tells of itself at each tick.
 const ELECTION_TICKS: usize = 8;
 /// And at most so many; the difference keeps followers from asking at once.
 const ELECTION_TICKS_MAX: usize = 14;
-/// Between two attempts to make this member known to the others.
-const PRESENT_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a manager needs.
 pub struct ManagerConfig {
@@ -261,10 +241,6 @@ fn own_addr(config: &ManagerConfig, known: Option<&MemberFile>) -> String {
     format!("0.0.0.0:{port}")
 }
 
-fn is_specified(addr: &str) -> bool {
-    addr.parse().map_or(!addr.is_empty(), |addr: SocketAddr| !addr.ip().is_unspecified())
-}
-
 fn raft_config(raft_id: u64, dir: PathBuf, founder: Option<&RaftMember>) -> RaftConfig {
     let mut raft = RaftConfig::new(raft_id, dir);
     raft.tick = TICK;
@@ -273,176 +249,5 @@ fn raft_config(raft_id: u64, dir: PathBuf, founder: Option<&RaftMember>) -> Raft
     match founder {
         None => raft,
         Some(own) => raft.founding(own.encode_to_vec()),
-    }
-}
-
-/// Keeps what depends on the members up to date: the ways to them, what agents are told, and whether this one is one.
-async fn follow_members(group: Group, own: u64, peers: watch::Sender<Vec<WeightedPeer>>) {
-    let mut changes = group.members.watch();
-    let mut count = 0;
-    loop {
-        group.transport.forget();
-        if group.members.is_removed(own) {
-            group.transport.note_removed();
-        }
-        let members = group.members.list();
-        if members.len() != count {
-            count = members.len();
-            tell_tolerance(count);
-        }
-        let now = members.into_iter().map(weighted).collect();
-        peers.send_if_modified(|known| {
-            let is_news = *known != now;
-            *known = now;
-            is_news
-        });
-        if changes.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// An even number of managers tolerates no more losses than one less, and is one more to lose.
-fn tell_tolerance(managers: usize) {
-    let tolerated = managers.saturating_sub(1) / 2;
-    if managers == 2 {
-        warn!(
-            managers,
-            tolerated,
-            "a swarm with two managers has no fault tolerance: without either of them it cannot be changed"
-        );
-    } else if managers.is_multiple_of(2) {
-        warn!(
-            managers,
-            tolerated, "an even number of managers tolerates no more losses than one less"
-        );
-    } else {
-        info!(managers, tolerated, "managers of this swarm");
-    }
-}
-
-fn weighted(member: RaftMember) -> WeightedPeer {
-    let peer = Peer { node_id: member.node_id, addr: member.addr };
-    WeightedPeer { peer: Some(peer), weight: PEER_WEIGHT }
-}
-
-/// Makes this member known to the others until the log says what it says: after an address changed, or where a crash
-/// came between joining and the first entry.
-async fn present(group: Group, own: RaftMember, remotes: Vec<String>) {
-    let Some(raft) = group.node() else { return };
-    let mut status = raft.watch();
-    loop {
-        let led = status.wait_for(|now| now.leader.is_some());
-        // Without a leader there is nobody to tell, but members unknown to the log can only be asked for.
-        let led = tokio::time::timeout(PRESENT_PAUSE, led).await.is_ok();
-        let is_voter = raft.status().voters.contains(&own.raft_id);
-        let is_known = group.members.get(own.raft_id).is_some_and(|m| m.addr == own.addr);
-        if is_voter && (is_known || !is_specified(&own.addr)) {
-            return;
-        }
-        if led || !is_voter {
-            let mut known: Vec<String> = group
-                .members
-                .list()
-                .into_iter()
-                .filter(|member| member.raft_id != own.raft_id && !member.addr.is_empty())
-                .map(|member| member.addr)
-                .collect();
-            known.extend(
-                remotes
-                    .iter()
-                    .filter(|remote| !known.contains(remote))
-                    .cloned()
-                    .collect::<Vec<_>>(),
-            );
-            match joining::join(&group.materials, &known, &own.addr).await {
-                Ok(answer) => group.members.introduce(answer.members),
-                Err(status) => debug!(%status, "the other managers do not take note of this one"),
-            }
-        }
-        tokio::time::sleep(PRESENT_PAUSE).await;
-    }
-}
-
-/// What a manager serves.
-struct Services {
-    control: Control,
-    dispatcher: Dispatcher,
-    log_broker: LogBroker,
-    node_ca: NodeCaService,
-    raft: RaftService,
-    membership: MembershipService,
-}
-
-impl Services {
-    fn new(
-        store: &Store,
-        identity: &Identity,
-        group: &Group,
-        peers: watch::Receiver<Vec<WeightedPeer>>,
-    ) -> Self {
-        let dispatcher_config =
-            DispatcherConfig { node_id: identity.node_id.clone(), ..DispatcherConfig::default() };
-        let organization = &identity.organization;
-        Self {
-            control: Control::new(store.clone(), organization, Some(Arc::new(group.clone()))),
-            dispatcher: Dispatcher::new(store.clone(), dispatcher_config, peers),
-            log_broker: LogBroker::new(store.clone()),
-            node_ca: NodeCaService::new(store.clone(), organization),
-            raft: RaftService::new(group.clone(), organization),
-            membership: MembershipService::new(group.clone(), organization),
-        }
-    }
-
-    fn routes(&self, identity: &Identity, leaders: Arc<Leaders>) -> Routes {
-        let mut routes = RoutesBuilder::default();
-        let control = ControlServer::new(self.control.clone());
-        routes
-            .add_service(NodeCaServer::new(self.node_ca.clone()))
-            .add_service(CaServer::new(self.node_ca.clone()))
-            .add_service(control.max_decoding_message_size(MESSAGE_BYTES_MAX))
-            .add_service(DispatcherServer::new(self.dispatcher.clone()))
-            .add_service(LogsServer::new(self.log_broker.clone()))
-            .add_service(LogBrokerServer::new(self.log_broker.clone()))
-            .add_service(RaftServer::new(self.raft.clone()))
-            .add_service(RaftMembershipServer::new(self.membership.clone()))
-            .add_service(HealthServer::new(Health::new(identity.organization.clone())));
-        let layer = axum::middleware::from_fn_with_state(leaders, pass_on);
-        routes.routes().into_axum_router().layer(layer).into()
-    }
-}
-
-/// The server for other nodes; dropping it frees the port.
-struct Server {
-    task: JoinHandle<()>,
-    stop: Option<oneshot::Sender<()>>,
-}
-
-impl Server {
-    fn start(listener: TcpListener, materials: TlsMaterials, routes: Routes) -> Self {
-        let (stop, stopped) = oneshot::channel::<()>();
-        let task = tokio::spawn(async move {
-            let until = async {
-                // A dropped sender stops the server as well.
-                let _ = stopped.await;
-            };
-            if let Err(error) = serve(listener, materials, routes, until).await {
-                error!(%error, "serving nodes ended");
-            }
-        });
-        Self { task, stop: Some(stop) }
-    }
-
-    async fn stop(&mut self) {
-        drop(self.stop.take());
-        self.task.abort();
-        // Cancelled or ended: either way it no longer runs.
-        let _ = (&mut self.task).await;
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }

@@ -1,4 +1,5 @@
 //! Several managers: joining, the loss of the leader, roles, and a lost quorum.
+#![expect(clippy::print_stdout, reason = "figures, for whoever runs the tests with --nocapture")]
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use swarm_testkit::{Cluster, Daemon, Engine, busybox_image_tar, wait_until};
+use swarm_testkit::{Cluster, Engine, StockEngine, busybox_image_tar, require_command, wait_until};
 
 use crate::support::{
     IMAGE, PATIENCE, await_output, await_running, can_run, processes, try_request,
@@ -19,7 +20,7 @@ const FAILOVER_MAX: Duration = Duration::from_secs(5);
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// `docker node ls` of a daemon as `hostname: status manager-status`, sorted.
-fn nodes(daemon: &Daemon) -> Vec<String> {
+fn nodes(daemon: &impl Engine) -> Vec<String> {
     let format = "{{.Hostname}}: {{.Status}} {{.ManagerStatus}}";
     let output = daemon.docker(&["node", "ls", "--format", format]);
     let mut lines: Vec<String> = output.stdout.lines().map(|line| line.trim().to_owned()).collect();
@@ -28,7 +29,7 @@ fn nodes(daemon: &Daemon) -> Vec<String> {
 }
 
 #[track_caller]
-fn await_nodes(daemon: &Daemon, expect: &[&str]) {
+fn await_nodes(daemon: &impl Engine, expect: &[&str]) {
     let mut last = Vec::new();
     let deadline = Instant::now() + PATIENCE;
     wait_until(PATIENCE * 2, "the list of nodes", || {
@@ -38,12 +39,12 @@ fn await_nodes(daemon: &Daemon, expect: &[&str]) {
     });
 }
 
-fn create(daemon: &Daemon, name: &str) -> bool {
+fn create(daemon: &impl Engine, name: &str) -> bool {
     let arguments = ["service", "create", "--detach", "--replicas", "0", "--name", name, IMAGE];
     daemon.docker(&[&arguments[..], &["true"]].concat()).success()
 }
 
-fn services(daemon: &Daemon) -> Vec<String> {
+fn services(daemon: &impl Engine) -> Vec<String> {
     let listed = daemon.docker(&["service", "ls", "--format", "{{.Name}}"]).ok();
     let mut names: Vec<String> = listed.lines().map(str::to_owned).collect();
     names.sort();
@@ -83,8 +84,13 @@ fn a_lost_leader_is_replaced_and_comes_back() {
     assert!(create(&cluster[2], "through3"));
     assert_eq!(services(&cluster[1]), ["through3"]);
     let web = ["service", "create", "--detach", "--replicas", "4", "--name", "web"];
-    cluster[1].docker(&[&web[..], &[IMAGE, "sleep", "1000"]].concat()).ok();
+    let prints = [IMAGE, "sh", "-c", "echo hello; exec sleep 1000"];
+    cluster[1].docker(&[&web[..], &prints].concat()).ok();
     await_running(&cluster[0], "web", 4);
+    // Logs come through a manager that follows, from agents that talk to any.
+    await_output(&cluster[2], &["service", "logs", "web"], |text| {
+        text.lines().filter(|line| line.ends_with("hello")).count() == 4
+    });
     let before: Vec<_> = (1..4).map(|node| processes(&cluster[node])).collect();
 
     cluster[0].kill();
@@ -365,4 +371,43 @@ fn a_manager_that_was_removed_stays_out() {
     let said = cluster[2].docker(&["swarm", "join", "--token", &token, &remote]).ok();
     assert_eq!(said, "This node joined a swarm as a manager.");
     await_nodes(&cluster[2], &all);
+}
+
+#[test]
+fn a_stock_engine_is_a_manager_among_ours() {
+    if !(can_run() && require_command("dockerd")) {
+        return;
+    }
+    let mut cluster = Cluster::swarm_of(2, 0);
+    let stock = StockEngine::start(cluster.lab().host("stock"), &[]);
+    let token = cluster[0].docker(&["swarm", "join-token", "--quiet", "manager"]).ok();
+    let remote = format!("{}:2377", cluster[0].host().address());
+    let said = stock.docker(&["swarm", "join", "--token", &token, &remote]).ok();
+    assert_eq!(said, "This node joined a swarm as a manager.");
+    let all = ["node1: Ready Leader", "node2: Ready Reachable", "stock: Ready Reachable"];
+    await_nodes(&cluster[1], &all);
+    await_nodes(&stock, &all);
+    assert!(create(&stock, "theirs"));
+    assert!(create(&cluster[1], "ours"));
+    assert_eq!(services(&stock), ["ours", "theirs"]);
+
+    // Its vote counts. It keeps faith with a lost leader for its own election timeout of ten seconds.
+    cluster[0].kill();
+    let start = Instant::now();
+    wait_until(PATIENCE * 2, "a write without the old leader", || {
+        create(&cluster[1], "after").then_some(())
+    });
+    println!("first write {:?} after the leader's death, with a stock voter", start.elapsed());
+    cluster[0].restart();
+    wait_until(PATIENCE, "all three again", || {
+        let named = nodes(&stock);
+        (named.len() == 3 && !named.concat().contains("Unreachable")).then_some(())
+    });
+    assert_eq!(services(&stock), ["after", "ours", "theirs"]);
+    wait_until(PATIENCE, "its demotion", || {
+        cluster[0].docker(&["node", "demote", "stock"]).success().then_some(())
+    });
+    wait_until(PATIENCE, "it to be a worker", || {
+        nodes(&cluster[0]).contains(&"stock: Ready".to_owned()).then_some(())
+    });
 }
