@@ -76,6 +76,7 @@ impl Membership {
             renewer: renewer.clone(),
             folder: folder.clone(),
             saved: saved.clone(),
+            asked: None,
         };
         tasks.spawn(follower.run(messages, register));
         let keeper = post.clone();
@@ -107,9 +108,9 @@ impl Membership {
         self.managers.local()
     }
 
-    /// The managers in reach and out of reach, where this node is a manager and somebody leads.
-    pub(crate) fn reachability(&self) -> watch::Receiver<Option<(usize, usize)>> {
-        self.post.reachability()
+    /// The place of this node's manager.
+    pub(crate) fn post(&self) -> Arc<Post> {
+        self.post.clone()
     }
 
     /// Tells when the agent has its first session.
@@ -156,6 +157,8 @@ struct Follower {
     renewer: Renewer,
     folder: StateFolder,
     saved: SavedMembership,
+    /// The role that a renewal was asked for.
+    asked: Option<Role>,
 }
 
 impl Follower {
@@ -172,13 +175,16 @@ impl Follower {
     }
 
     /// The certificate is renewed at once where the cluster has given this node another role.
-    fn note_role(&self, message: &SessionMessage) {
+    fn note_role(&mut self, message: &SessionMessage) {
         let Some(role) = message.node.as_ref().and_then(|node| Role::from_proto(node.role)) else {
             return;
         };
         let own = self.materials.identity().role;
-        if role != own {
+        if role == own {
+            self.asked = None;
+        } else if self.asked != Some(role) {
             info!(from = %own, to = %role, "this node's role changes");
+            self.asked = Some(role);
             self.renewer.renew_now();
         }
     }

@@ -307,18 +307,18 @@ impl Node {
     /// Where the node is no member, or is a manager and `force` is not set.
     pub async fn leave(&self, force: bool) -> Result<(), NodeError> {
         let _changing = self.shared.changing.lock().await;
-        let membership = {
-            let mut current = self.current();
+        let post = {
+            let current = self.current();
             match &current.membership {
-                Some(membership) if membership.is_manager() && !force => {
-                    return Err(manager_leaves(*membership.reachability().borrow()));
-                }
-                Some(_) => {}
+                Some(membership) => membership.is_manager().then(|| membership.post()),
                 None if current.error.is_empty() => return Err(NodeError::no_swarm()),
-                None => {}
+                None => None,
             }
-            current.membership.take()
         };
+        if let Some(post) = post.filter(|_| !force) {
+            return Err(manager_leaves(post.reachability().await));
+        }
+        let membership = self.current().membership.take();
         if let Some(membership) = membership {
             membership.leave().await;
         }

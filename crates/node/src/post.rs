@@ -15,7 +15,7 @@ use std::time::Duration;
 use swarm_ca::{Role, TlsMaterials};
 use swarm_manager::{Founding, Manager, ManagerConfig};
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::Mutex;
 use tracing::{info, warn};
 
 use crate::connector::Managers;
@@ -28,8 +28,8 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// How long the start of a daemon waits for the others; a manager without a quorum starts all the same.
 const READY_MAX: Duration = Duration::from_secs(5);
-/// How often the managers in reach are counted.
-const COUNT_INTERVAL: Duration = Duration::from_millis(500);
+/// A manager that was removed has its new certificate in less; SwarmKit waits for 16 s.
+const ROLE_CHANGE_MAX: Duration = Duration::from_secs(5);
 /// How long taking leave of the others may take.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
 
@@ -40,7 +40,6 @@ pub(crate) struct Post {
     materials: TlsMaterials,
     managers: Arc<Managers>,
     holder: Mutex<Option<Manager>>,
-    reachability: watch::Sender<Option<(usize, usize)>>,
     /// The founder's Raft identity, good for the first start; later ones are told by the log's directory.
     founder_id: AtomicU64,
 }
@@ -59,14 +58,13 @@ impl Post {
         materials: TlsMaterials,
         managers: Arc<Managers>,
     ) -> Self {
-        let (holder, reachability) = (Mutex::default(), watch::Sender::new(None));
         let founder_id = AtomicU64::new(saved.raft_id);
-        Self { folder, saved, materials, managers, holder, reachability, founder_id }
+        Self { folder, saved, materials, managers, holder: Mutex::default(), founder_id }
     }
 
     /// The managers in reach and out of reach, where this node is a manager and somebody leads.
-    pub(crate) fn reachability(&self) -> watch::Receiver<Option<(usize, usize)>> {
-        self.reachability.subscribe()
+    pub(crate) async fn reachability(&self) -> Option<(usize, usize)> {
+        self.holder.lock().await.as_ref().and_then(Manager::reachability)
     }
 
     /// Starts the manager.
@@ -131,12 +129,16 @@ impl Post {
             let end = tokio::select! {
                 _ = self.materials.wait_for(|identity| identity.role == Role::Worker) => End::Demoted,
                 () = removed => End::Removed,
-                () = self.count() => continue,
             };
             info!(?end, "this node stops being a manager");
             self.give_up(false).await;
             if let Err(error) = self.forget() {
                 warn!(%error, "forgetting the manager's data failed");
+            }
+            if end == End::Removed {
+                let demoted = self.materials.wait_for(|identity| identity.role == Role::Worker);
+                // Else it may have been promoted again meanwhile, and asks to be admitted.
+                let _ = tokio::time::timeout(ROLE_CHANGE_MAX, demoted).await;
             }
         }
     }
@@ -153,15 +155,6 @@ impl Post {
             // Whichever comes first: both are looked at again.
             let _ = tokio::time::timeout(pause, demoted).await;
             pause = (pause * 2).min(RETRY_MAX);
-        }
-    }
-
-    /// Counts the managers in reach until dropped.
-    async fn count(&self) {
-        loop {
-            let counted = self.holder.lock().await.as_ref().and_then(Manager::reachability);
-            self.reachability.send_replace(counted);
-            tokio::time::sleep(COUNT_INTERVAL).await;
         }
     }
 
