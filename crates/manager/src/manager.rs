@@ -108,7 +108,7 @@ impl Manager {
             (Some(raft_id), _) => raft_id,
             (None, raft_id) if raft_id != 0 => raft_id,
             (None, _) => {
-                let answer = joining::join(&config.materials, &config.remotes, &own_addr)
+                let answer = joining::join(&config.materials, &config.remotes, &own_addr, None)
                     .await
                     .map_err(|status| ManagerError::Join(Box::new(status)))?;
                 members.introduce(answer.members);

@@ -97,7 +97,7 @@ pub(crate) async fn present(group: Group, own: RaftMember, remotes: Vec<String>)
                     .cloned()
                     .collect::<Vec<_>>(),
             );
-            match joining::join(&group.materials, &known, &own.addr).await {
+            match joining::join(&group.materials, &known, &own.addr, Some(own.raft_id)).await {
                 Ok(answer) => group.members.introduce(answer.members),
                 Err(status) => debug!(%status, "the other managers do not take note of this one"),
             }

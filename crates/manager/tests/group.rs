@@ -249,14 +249,20 @@ async fn another_nodes_data_is_refused_and_a_new_address_is_followed() {
     let third = world.join("n3", &addr).await.expect("joined");
     second.stop().await;
     let data = world.folder.path().join("n2");
-    let config = world.config("n4", &data, &[&addr]).await;
-    let said = Manager::start(config).await.err().expect("refused").to_string();
+    let foreign = world.config("n4", &data, &[&addr]).await;
+    let said = Manager::start(foreign).await.err().expect("refused").to_string();
     assert!(said.contains("belongs to manager n2, and this node is n4"), "{said}");
     // The same node on another port, which is all that this host can do.
-    let config = world.config("n2", &data, &[]).await;
-    let second = Manager::start(config).await.expect("started");
+    let moved = world.config("n2", &data, &[]).await;
+    let second = Manager::start(moved).await.expect("started");
     create_config(first.store(), "after", 1).await;
     await_state(second.store(), |tables| tables.get::<Config>("after").is_some()).await;
+    // A manager that lost its log has forgotten its votes: it comes back as a new member.
+    second.stop().await;
+    std::fs::remove_dir_all(&data).expect("the log is lost");
+    let second = world.join("n2", &addr).await.expect("joined");
+    write(&[&first, &second, &third], |tx| tx.create(config("more", 1))).await;
+    await_state(second.store(), |tables| tables.get::<Config>("more").is_some()).await;
     first.stop().await;
     second.stop().await;
     third.stop().await;

@@ -5,15 +5,18 @@ use std::time::Duration;
 use swarm_ca::{Credentials, TlsMaterials};
 use swarm_proto::v1::raft_membership_client::RaftMembershipClient;
 use swarm_proto::v1::{JoinRequest, JoinResponse, LeaveRequest, RaftMember};
-use tonic::Status;
+use tonic::{Request, Status};
 use tracing::debug;
+
+use super::RAFT_ID_HEADER;
 
 /// One manager's answer may wait for a health check and for a majority.
 const JOIN_MAX: Duration = Duration::from_secs(12);
 /// Leaving is a courtesy that must not hold up the node.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 
-/// Asks one manager after the other to be admitted under `addr`; the first that admits answers.
+/// Asks one manager after the other to be admitted under `addr`; the first that admits answers. Who has a log already
+/// tells whose it is.
 ///
 /// # Errors
 /// The last one's refusal.
@@ -21,11 +24,15 @@ pub(crate) async fn join(
     materials: &TlsMaterials,
     remotes: &[String],
     addr: &str,
+    own: Option<u64>,
 ) -> Result<JoinResponse, Status> {
     let mut refused = Status::unavailable("no manager is known to join through");
     for remote in remotes {
         let mut client = client(materials, remote)?;
-        let request = JoinRequest { addr: addr.to_owned() };
+        let mut request = Request::new(JoinRequest { addr: addr.to_owned() });
+        if let Some(raft_id) = own {
+            request.metadata_mut().insert(RAFT_ID_HEADER, raft_id.into());
+        }
         match tokio::time::timeout(JOIN_MAX, client.join(request)).await {
             Ok(Ok(answer)) => return Ok(answer.into_inner()),
             Ok(Err(status)) => refused = status,

@@ -14,9 +14,9 @@ use swarm_proto::v1::{
 };
 use swarm_raft::MemberChange;
 use tonic::{Request, Response, Status};
-use tracing::info;
+use tracing::{info, warn};
 
-use super::{ChangeError, Group, health};
+use super::{ChangeError, Group, MEMBER_REMOVED, RAFT_ID_HEADER, health};
 
 /// How long a new member may take to answer on the address that it told.
 const HEALTH_MAX: Duration = Duration::from_secs(5);
@@ -62,12 +62,27 @@ impl MembershipService {
         }
     }
 
-    async fn admit(&self, identity: &Identity, addr: String) -> Result<JoinResponse, Status> {
+    /// Admits a node; `own` is the raft ID that it has a log for.
+    async fn admit(
+        &self,
+        identity: &Identity,
+        addr: String,
+        own: Option<u64>,
+    ) -> Result<JoinResponse, Status> {
         let _changing = self.group.changing.lock().await;
         self.must_lead()?;
         self.must_be_manager(&identity.node_id)?;
         health::check(&self.group.materials, &addr, HEALTH_MAX).await?;
-        let known = self.group.member_of(&identity.node_id);
+        let mut known = self.group.member_of(&identity.node_id);
+        if own.is_some() && known.as_ref().map(|member| member.raft_id) != own {
+            return Err(Status::not_found(MEMBER_REMOVED));
+        }
+        if own.is_none()
+            && let Some(lost) = known.take()
+        {
+            warn!(node.id = identity.node_id, raft.id = lost.raft_id, "a manager has lost its log");
+            self.group.remove_now(lost.raft_id).await?;
+        }
         let raft_id = match &known {
             Some(member) if member.addr == addr => return Ok(self.answer(member.clone())),
             Some(member) => member.raft_id,
@@ -130,9 +145,11 @@ impl RaftMembership for MembershipService {
         let identity = self.authorizer.require_caller(&request, &[Role::Manager])?;
         let remote = caller_ip(&request);
         let addr = dialled(&request.get_ref().addr, remote)?;
+        let own = request.metadata().get(RAFT_ID_HEADER);
+        let own = own.and_then(|id| id.to_str().ok()?.parse().ok());
         let service = self.clone();
         // Once begun, a join is not left half done because the connection broke.
-        let admitted = tokio::spawn(async move { service.admit(&identity, addr).await }).await;
+        let admitted = tokio::spawn(async move { service.admit(&identity, addr, own).await }).await;
         admitted.map_err(|_| Status::internal("joining was interrupted"))?.map(Response::new)
     }
 

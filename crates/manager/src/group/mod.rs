@@ -38,6 +38,9 @@ pub(crate) const MEMBER_REMOVED: &str = "raft: member was removed from the clust
 /// Where the sender of a Raft message is dialled, told with each: who comes back on another address is followed at
 /// once, by its certificate.
 pub(crate) const ADDRESS_HEADER: &str = "swarm-addr";
+/// The raft ID of a manager that has its log and tells its address. One that asks to join without it has no log, and so
+/// no memory of its votes: it gets a new ID, whatever it was before.
+pub(crate) const RAFT_ID_HEADER: &str = "swarm-raft-id";
 /// A change of the members that a majority does not take in this time is given up.
 const CHANGE_MAX: Duration = Duration::from_secs(5);
 /// Between two attempts while another change is under way.
@@ -107,6 +110,11 @@ impl Group {
     /// Removes a member, unless the rest would lose its quorum.
     pub(crate) async fn remove(&self, raft_id: u64) -> Result<(), ChangeError> {
         let _changing = self.changing.lock().await;
+        self.remove_now(raft_id).await
+    }
+
+    /// As [`Group::remove`]; the caller holds `changing`.
+    async fn remove_now(&self, raft_id: u64) -> Result<(), ChangeError> {
         if self.members.get(raft_id).is_none() {
             return Ok(());
         }

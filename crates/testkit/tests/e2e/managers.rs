@@ -299,6 +299,41 @@ fn acknowledged_writes_outlive_their_leaders() {
 }
 
 #[test]
+fn five_managers_lose_two_at_once() {
+    if !can_run() {
+        return;
+    }
+    let mut cluster = Cluster::swarm_of(5, 0);
+    wait_until(PATIENCE, "all managers in reach", || {
+        let named = nodes(&cluster[4]);
+        (named.len() == 5 && !named.concat().contains("Unreachable")).then_some(())
+    });
+    assert!(create(&cluster[1], "before"));
+    cluster[0].kill();
+    cluster[3].kill();
+    let start = Instant::now();
+    wait_until(PATIENCE, "a write without the two", || create(&cluster[1], "after").then_some(()));
+    let failover = start.elapsed();
+    println!("first write {failover:?} after two of five died, the leader among them");
+    assert!(failover < FAILOVER_MAX, "{failover:?}");
+    // Three of five are left: none of them can go now.
+    wait_until(PATIENCE, "the two to be out of reach", || {
+        (nodes(&cluster[1]).concat().matches("Unreachable").count() == 2).then_some(())
+    });
+    let said = cluster[1].docker(&["node", "demote", "node3"]).refused();
+    assert!(said.contains("this would result in a loss of quorum"), "{said}");
+    cluster[0].restart();
+    cluster[3].restart();
+    wait_until(PATIENCE, "all managers in reach", || {
+        let named = nodes(&cluster[0]);
+        (named.len() == 5 && !named.concat().contains("Unreachable")).then_some(())
+    });
+    for daemon in cluster.daemons() {
+        assert_eq!(services(daemon), ["after", "before"]);
+    }
+}
+
+#[test]
 fn a_leader_out_of_reach_is_replaced_and_its_calls_end() {
     if !can_run() {
         return;
