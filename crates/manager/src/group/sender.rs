@@ -10,7 +10,8 @@ use swarm_proto::raftpb::{Message, MessageType};
 use swarm_proto::v1::raft_client::RaftClient;
 use swarm_proto::v1::{ProcessRaftMessageRequest, StreamRaftMessageRequest};
 use swarm_raft::Outgoing;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::StreamExt as _;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Status};
 use tracing::debug;
@@ -23,7 +24,7 @@ use super::{ADDRESS_HEADER, MEMBER_REMOVED};
 const SMALL_TIMEOUT: Duration = Duration::from_secs(1);
 /// And one that does not take an append, or a piece of a snapshot, in this time (SwarmKit's `SendTimeout`).
 const BULK_TIMEOUT: Duration = Duration::from_secs(2);
-/// What a snapshot may take for each of its pieces, the receiver's disk included.
+/// A snapshot's receiver that takes no piece for so long is given up.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Which of the two ways a message takes.
@@ -127,14 +128,20 @@ impl Sender {
     }
 
     async fn stream(&mut self, pieces: Vec<Message>) -> Result<(), Status> {
-        let limit = PIECE_TIMEOUT * u32::try_from(pieces.len()).unwrap_or(u32::MAX);
-        let pieces: Vec<_> = pieces
-            .into_iter()
-            .map(|piece| StreamRaftMessageRequest { message: Some(piece) })
-            .collect();
-        let request = self.request(tokio_stream::iter(pieces));
+        let (progress, mut taken) = watch::channel(());
+        let pieces = tokio_stream::iter(pieces).map(move |piece| {
+            progress.send_replace(());
+            StreamRaftMessageRequest { message: Some(piece) }
+        });
+        let request = self.request(pieces);
         let mut client = self.client()?;
-        within(limit, client.stream_raft_message(request)).await
+        let mut call = std::pin::pin!(client.stream_raft_message(request));
+        tokio::select! {
+            answer = &mut call => answer.map(drop),
+            () = silence(&mut taken) => {
+                Err(Status::deadline_exceeded("the member takes no more pieces"))
+            }
+        }
     }
 
     fn request<T>(&self, message: T) -> Request<T> {
@@ -158,6 +165,18 @@ impl Sender {
                 self.line = Some((addr, client.clone()));
                 Ok(client)
             }
+        }
+    }
+}
+
+/// Resolves when no piece was taken for [`PIECE_TIMEOUT`].
+async fn silence(taken: &mut watch::Receiver<()>) {
+    loop {
+        match tokio::time::timeout(PIECE_TIMEOUT, taken.changed()).await {
+            Ok(Ok(())) => {}
+            // All are taken: the answer is due.
+            Ok(Err(_)) => return tokio::time::sleep(PIECE_TIMEOUT).await,
+            Err(_) => return,
         }
     }
 }

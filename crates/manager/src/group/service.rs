@@ -54,7 +54,10 @@ impl RaftService {
                 source.identity.node_id
             )));
         }
-        let Some(node) = self.group.node() else { return Ok(()) };
+        let Some(node) = self.group.node() else {
+            // What is dropped here must not pass for delivered.
+            return Err(Status::unavailable(ChangeError::NoMember.to_string()));
+        };
         if message.to() != node.status().id {
             debug!(raft.id = message.to(), "a message for another member");
             return Ok(());
