@@ -96,7 +96,7 @@ pub(crate) fn found(
         return Ok(());
     }
     transaction.create(cluster(founding))?;
-    transaction.create(founder(founding, node_id))?;
+    transaction.create(manager(node_id, founding.availability, founding.data_path_port))?;
     for (name, driver) in PREDEFINED_NETWORKS {
         transaction.create(predefined_network(name, driver))?;
     }
@@ -150,13 +150,14 @@ fn network_keys() -> (Vec<EncryptionKey>, u64) {
     (keys, clock)
 }
 
-fn founder(founding: &Founding, node_id: &str) -> Node {
+/// A manager that is there because it says so: a founder, or who goes on alone.
+pub(crate) fn manager(node_id: &str, availability: Availability, data_path_port: u32) -> Node {
     Node {
         id: node_id.to_owned(),
         spec: Some(NodeSpec {
             desired_role: NodeRole::Manager.into(),
             membership: Membership::Accepted.into(),
-            availability: founding.availability.into(),
+            availability: availability.into(),
             ..NodeSpec::default()
         }),
         certificate: Some(Certificate {
@@ -166,7 +167,7 @@ fn founder(founding: &Founding, node_id: &str) -> Node {
             ..Certificate::default()
         }),
         role: NodeRole::Manager.into(),
-        vxlanudp_port: founding.data_path_port,
+        vxlanudp_port: data_path_port,
         ..Node::default()
     }
 }

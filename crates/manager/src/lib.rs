@@ -22,6 +22,7 @@ mod manager;
 mod member_file;
 mod node_ca;
 mod presence;
+mod reform;
 mod role_manager;
 mod services;
 mod term;

@@ -49,6 +49,8 @@ pub struct ManagerConfig {
     pub materials: TlsMaterials,
     /// What founds the cluster, on its first manager's first start.
     pub founding: Option<Founding>,
+    /// Whether all other managers of the log are left behind (`--force-new-cluster`): this one goes on alone.
+    pub force_new_cluster: bool,
     /// Other managers' addresses, to join through and to be found by again.
     pub remotes: Vec<String>,
 }
@@ -65,6 +67,9 @@ pub enum ManagerError {
     /// The log is not this node's.
     #[error(transparent)]
     Member(#[from] MemberFileError),
+    /// A new cluster was to be made of nothing.
+    #[error("no new cluster can be made here: there is no manager's data in {}", .0.display())]
+    NoData(PathBuf),
     /// No manager admitted this one.
     #[error("{}", swarm_ca::rpc_error_text(.0))]
     Join(Box<Status>),
@@ -80,6 +85,7 @@ pub struct Manager {
     server: Server,
     tasks: JoinSet<()>,
     duties: JoinHandle<()>,
+    reformed: watch::Receiver<bool>,
 }
 
 impl Manager {
@@ -103,6 +109,9 @@ impl Manager {
         let routes = services.routes(&identity, leaders);
         let server = Server::start(config.listener, config.materials.clone(), routes.clone());
 
+        if config.force_new_cluster && known.is_none() {
+            return Err(ManagerError::NoData(config.raft_dir));
+        }
         let founding = config.founding;
         let raft_id = match (known.as_ref().map(|file| file.raft_id), config.raft_id) {
             (Some(raft_id), _) => raft_id,
@@ -125,28 +134,44 @@ impl Manager {
             ..RaftMember::default()
         };
         let machine = StoreMachine::new(store.clone(), members.clone());
-        let raft = RaftNode::start(
-            raft_config(raft_id, config.raft_dir, founding.as_ref().map(|_| &own)),
-            Box::new(machine),
-            Arc::new(group.transport.clone()),
-        )?;
+        let mut raft_config = raft_config(raft_id, config.raft_dir);
+        if founding.is_some() {
+            raft_config = raft_config.founding(own.encode_to_vec());
+        } else if config.force_new_cluster {
+            raft_config = raft_config.reforming(own.encode_to_vec());
+        }
+        let raft =
+            RaftNode::start(raft_config, Box::new(machine), Arc::new(group.transport.clone()))?;
         proposer.attach(raft.clone());
         group.attach(raft.clone());
         let local = local_from(identity.clone(), own_addr.parse().ok(), routes.prepare());
         let mut tasks = JoinSet::new();
         tasks.spawn(follow_members(group.clone(), raft_id, peers));
         tasks.spawn(present(group.clone(), own, config.remotes));
+        let reformed = watch::Sender::new(!config.force_new_cluster);
+        let was_reformed = reformed.subscribe();
         let duties = Duties {
             node_id: identity.node_id.clone(),
             store: store.clone(),
             founding,
+            reformed: config.force_new_cluster.then(|| reformed.clone()),
             dispatcher: services.dispatcher,
             log_broker: services.log_broker,
             group: group.clone(),
             cluster_id: identity.organization.clone(),
         };
         let duties = tokio::spawn(duties.run(raft.clone()));
-        Ok(Self { store, raft, group, identity, local, server, tasks, duties })
+        Ok(Self {
+            store,
+            raft,
+            group,
+            identity,
+            local,
+            server,
+            tasks,
+            duties,
+            reformed: was_reformed,
+        })
     }
 
     /// The manager's store.
@@ -172,6 +197,17 @@ impl Manager {
             let mut founded = tables.cluster().is_some();
             while !founded {
                 founded = watch.next().await.tables.cluster().is_some();
+            }
+        }
+    }
+
+    /// Waits until this manager is the only one, where it was forced to be.
+    pub fn reformed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut reformed = self.reformed.clone();
+        async move {
+            // The sender lives as long as the duties; their end makes nothing of it.
+            if reformed.wait_for(|reformed| *reformed).await.is_err() {
+                std::future::pending::<()>().await;
             }
         }
     }
@@ -241,13 +277,10 @@ fn own_addr(config: &ManagerConfig, known: Option<&MemberFile>) -> String {
     format!("0.0.0.0:{port}")
 }
 
-fn raft_config(raft_id: u64, dir: PathBuf, founder: Option<&RaftMember>) -> RaftConfig {
+fn raft_config(raft_id: u64, dir: PathBuf) -> RaftConfig {
     let mut raft = RaftConfig::new(raft_id, dir);
     raft.tick = TICK;
     raft.member.election_ticks = ELECTION_TICKS;
     raft.member.election_ticks_max = ELECTION_TICKS_MAX;
-    match founder {
-        None => raft,
-        Some(own) => raft.founding(own.encode_to_vec()),
-    }
+    raft
 }

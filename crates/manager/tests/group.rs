@@ -65,6 +65,7 @@ impl World {
             advertise_addr: addr,
             materials: self.materials(node_id, Role::Manager),
             founding: None,
+            force_new_cluster: false,
             remotes: remotes.iter().map(ToString::to_string).collect(),
         }
     }

@@ -47,6 +47,12 @@ impl NodeError {
         Self::unavailable("This node is not part of a swarm")
     }
 
+    pub(crate) fn nothing_to_force() -> Self {
+        Self::unavailable(
+            "This node is not part of a swarm, so there is no state to make a new cluster of. Use \"docker swarm init\" without --force-new-cluster for an empty swarm, or put a manager's data in place first.",
+        )
+    }
+
     pub(crate) fn not_a_manager() -> Self {
         Self::unavailable(
             "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",

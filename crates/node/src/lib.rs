@@ -13,6 +13,7 @@ mod error;
 mod membership;
 mod node;
 mod post;
+mod recovery;
 mod remotes;
 mod state;
 

@@ -49,8 +49,13 @@ impl Membership {
             Arc::new(Post::new(folder.clone(), saved.clone(), materials.clone(), managers.clone()));
         if materials.identity().role == Role::Manager {
             post.take_up(founding).await?;
-            if std::mem::take(&mut saved.raft_id) != 0 {
-                // It is kept beside the log from now on, and goes with it.
+            let was_forced = std::mem::take(&mut saved.force_new_cluster);
+            if was_forced {
+                post.wait_until_reformed().await?;
+            }
+            // A founder's is kept beside the log from now on, and goes with it.
+            let was_founder = std::mem::take(&mut saved.raft_id) != 0;
+            if was_founder || was_forced {
                 folder.save(&saved).map_err(|error| NodeError::system(error.to_string()))?;
             }
         }

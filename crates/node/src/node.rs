@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use crate::addresses::{Addresses, Given, MANAGER_PORT, resolve, split};
 use crate::error::NodeError;
 use crate::membership::Membership;
+use crate::recovery;
 use crate::state::{SavedMembership, StateFolder};
 
 /// How long a join may take before the answer says that it goes on in the background; moby's `swarmConnectTimeout`.
@@ -60,6 +61,8 @@ pub struct InitOptions {
     pub availability: Availability,
     /// The cluster's settings.
     pub spec: ClusterSpec,
+    /// Make a new cluster of this one manager out of its data, and leave all other managers behind.
+    pub force_new_cluster: bool,
 }
 
 /// What `docker swarm join` asks for.
@@ -161,6 +164,9 @@ impl Node {
     /// Docker's refusals; nothing is kept then.
     pub async fn init(&self, options: InitOptions) -> Result<String, NodeError> {
         let _changing = self.shared.changing.lock().await;
+        if options.force_new_cluster {
+            return self.force_new_cluster(&options).await;
+        }
         self.refuse_member()?;
         let given = Given {
             listen: &options.listen_addr,
@@ -195,6 +201,30 @@ impl Node {
         // The founder's own session begins in milliseconds; `docker node ls` is to show it ready.
         let _ = tokio::time::timeout(FIRST_SESSION_MAX, self.registered()).await;
         info!(node.id = identity.node_id, "a cluster was founded");
+        Ok(identity.node_id)
+    }
+
+    /// Goes on as the only manager of a new cluster with the data of the old one; the caller holds `changing`.
+    async fn force_new_cluster(&self, options: &InitOptions) -> Result<String, NodeError> {
+        let folder = &self.shared.folder;
+        let before = folder.load().map_err(|error| NodeError::system(error.to_string()))?;
+        let before = before.ok_or_else(NodeError::nothing_to_force)?;
+        let identity = recovery::manager_identity(folder)?;
+        let addresses = recovery::addresses(options, &before, &self.shared.config)?;
+        let membership = self.current().membership.take();
+        if let Some(membership) = membership {
+            membership.stop().await;
+        }
+        let forced = recovery::forced(&identity.node_id, &addresses);
+        if let Err(error) = self.start(forced, None).await {
+            warn!(%error, "no new cluster was made; this node goes on as before");
+            if let Err(error) = self.start(before, None).await {
+                self.current().error = error.to_string();
+            }
+            return Err(error);
+        }
+        let _ = tokio::time::timeout(FIRST_SESSION_MAX, self.registered()).await;
+        info!(node.id = identity.node_id, "a new cluster was made of this manager's data");
         Ok(identity.node_id)
     }
 
@@ -408,7 +438,7 @@ impl Node {
     }
 }
 
-fn saved(addresses: &Addresses) -> SavedMembership {
+pub(crate) fn saved(addresses: &Addresses) -> SavedMembership {
     SavedMembership::new(
         addresses.listen.to_string(),
         addresses.advertise.map(|address| address.to_string()).unwrap_or_default(),

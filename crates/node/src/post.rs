@@ -9,7 +9,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use swarm_ca::{Role, TlsMaterials};
@@ -28,6 +28,8 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// How long the start of a daemon waits for the others; a manager without a quorum starts all the same.
 const READY_MAX: Duration = Duration::from_secs(5);
+/// A manager alone has nobody to wait for but its own disk.
+const REFORM_MAX: Duration = Duration::from_secs(20);
 /// A manager that was removed has its new certificate in less; SwarmKit waits for 16 s.
 const ROLE_CHANGE_MAX: Duration = Duration::from_secs(5);
 /// How long taking leave of the others may take.
@@ -42,6 +44,8 @@ pub(crate) struct Post {
     holder: Mutex<Option<Manager>>,
     /// The founder's Raft identity, good for the first start; later ones are told by the log's directory.
     founder_id: AtomicU64,
+    /// Whether the next start leaves all other managers behind.
+    forced: AtomicBool,
 }
 
 /// Why a manager stops.
@@ -59,12 +63,22 @@ impl Post {
         managers: Arc<Managers>,
     ) -> Self {
         let founder_id = AtomicU64::new(saved.raft_id);
-        Self { folder, saved, materials, managers, holder: Mutex::default(), founder_id }
+        let forced = AtomicBool::new(saved.force_new_cluster);
+        Self { folder, saved, materials, managers, holder: Mutex::default(), founder_id, forced }
     }
 
     /// The managers in reach and out of reach, where this node is a manager and somebody leads.
     pub(crate) async fn reachability(&self) -> Option<(usize, usize)> {
         self.holder.lock().await.as_ref().and_then(Manager::reachability)
+    }
+
+    /// Waits until this manager is the only one, after it was forced to be.
+    pub(crate) async fn wait_until_reformed(&self) -> Result<(), NodeError> {
+        let reformed = self.holder.lock().await.as_ref().map(Manager::reformed);
+        let Some(reformed) = reformed else { return Err(NodeError::not_a_manager()) };
+        tokio::time::timeout(REFORM_MAX, reformed)
+            .await
+            .map_err(|_| NodeError::unavailable("the new cluster was not ready in time"))
     }
 
     /// Starts the manager.
@@ -83,6 +97,7 @@ impl Post {
             advertise_addr: self.saved.advertise_addr.clone(),
             materials: self.materials.clone(),
             founding,
+            force_new_cluster: self.forced.swap(false, Ordering::Relaxed),
             remotes: remotes.map(|(_, address)| address).collect(),
         });
         let manager = manager.await.map_err(|error| match error {

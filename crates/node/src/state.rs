@@ -23,6 +23,9 @@ pub(crate) struct SavedMembership {
     pub(crate) raft_id: u64,
     /// The managers that were known last: node ID and `ip:port`.
     pub(crate) managers: Vec<(String, String)>,
+    /// Whether this manager is to leave all others behind, and that is not done yet: a crash in between is made up for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) force_new_cluster: bool,
 }
 
 impl SavedMembership {
@@ -34,6 +37,7 @@ impl SavedMembership {
             data_path_addr,
             raft_id: 0,
             managers: Vec::new(),
+            force_new_cluster: false,
         }
     }
 }

@@ -35,6 +35,12 @@ pub enum RaftError {
     /// The algorithm refused.
     #[error("raft refused")]
     Raft(#[source] raft::Error),
+    /// No new group can be made of this member's log.
+    #[error("no new cluster can be made of this manager's data: {why}")]
+    NothingToReform {
+        /// Why not.
+        why: &'static str,
+    },
     /// A snapshot could not be taken; the log says why, and the member goes on without it.
     #[error("no snapshot was taken")]
     SnapshotFailed,

@@ -17,9 +17,6 @@ pub(crate) struct NodeCluster(pub(crate) Node);
 #[async_trait]
 impl Cluster for NodeCluster {
     async fn init(&self, request: InitRequest) -> Result<String, ClusterError> {
-        if request.force_new_cluster {
-            return Err(unsupported("--force-new-cluster"));
-        }
         if request.auto_lock_managers {
             return Err(unsupported("--autolock"));
         }
@@ -32,6 +29,7 @@ impl Cluster for NodeCluster {
             subnet_size: request.subnet_size,
             availability: request.availability,
             spec: request.spec,
+            force_new_cluster: request.force_new_cluster,
         };
         self.0.init(options).await.map_err(|error| refused(&error))
     }

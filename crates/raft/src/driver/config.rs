@@ -24,6 +24,9 @@ pub struct RaftConfig {
     pub member: MemberOptions,
     /// The members of a new group, written when the log is empty; none to join a group or to go on.
     pub founders: Vec<Peer>,
+    /// What is told about this member in a new group of its own, into which the log's group is turned before the member
+    /// starts; none to go on with the group as it is.
+    pub reform: Option<Vec<u8>>,
     /// The length of a tick.
     pub tick: Duration,
     /// A snapshot is taken after so many entries.
@@ -43,6 +46,7 @@ impl RaftConfig {
             dir: dir.into(),
             member: MemberOptions::new(id),
             founders: Vec::new(),
+            reform: None,
             tick: Duration::from_millis(100),
             snapshot_entries: SNAPSHOT_ENTRIES,
             snapshot_bytes: SNAPSHOT_BYTES,
@@ -55,6 +59,13 @@ impl RaftConfig {
     #[must_use]
     pub fn founding(mut self, context: Vec<u8>) -> Self {
         self.founders = vec![Peer { id: self.member.id, context }];
+        self
+    }
+
+    /// The same, leaving all other members of the log's group behind; `context` is told about this one.
+    #[must_use]
+    pub fn reforming(mut self, context: Vec<u8>) -> Self {
+        self.reform = Some(context);
         self
     }
 }

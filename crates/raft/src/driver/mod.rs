@@ -8,6 +8,7 @@ mod config;
 mod inbox;
 mod node;
 mod outstanding;
+mod reform;
 mod snapshots;
 mod status;
 mod thread;

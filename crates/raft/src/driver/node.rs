@@ -8,6 +8,7 @@ use raft::eraftpb::ConfChangeType;
 use tokio::sync::{oneshot, watch};
 
 use super::inbox::{Done, Input};
+use super::reform::{self, Reform};
 use super::snapshots::Snapshots;
 use super::thread::Thread;
 use super::{MemberChange, RaftConfig, StateMachine, Status, Transport};
@@ -220,9 +221,16 @@ fn answer() -> (Done, oneshot::Receiver<Result<u64, RaftError>>) {
     (Box::new(move |result| drop(sender.send(result))), receiver)
 }
 
-/// What the log holds, after founding the group where that is asked for.
+/// What the log holds, after founding the group, or a new one, where that is asked for.
 fn recover(config: &RaftConfig, log: &mut dyn LogStore) -> Result<Recovered, RaftError> {
     let recovered = log.recover()?;
+    if let Some(context) = &config.reform {
+        let Reform { entries, hard_state } =
+            reform::plan(&recovered, config.member.id, context.clone())?;
+        let hard_state = Some(&hard_state);
+        log.write(LogBatch { entries: &entries, hard_state, ..LogBatch::default() })?;
+        return Ok(log.recover()?);
+    }
     if !recovered.is_empty() || config.founders.is_empty() {
         return Ok(recovered);
     }

@@ -7,6 +7,7 @@ mod cluster;
 mod engine;
 mod managers;
 mod membership;
+mod recovery;
 mod registry;
 mod restart;
 mod services;

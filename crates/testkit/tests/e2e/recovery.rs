@@ -1,0 +1,172 @@
+//! Recovery from a disaster: a new cluster forced out of one manager's data, backups, damaged logs, copied data.
+
+use std::time::{Duration, Instant};
+
+use swarm_testkit::{Cluster, Daemon, Engine, busybox_image_tar, wait_until};
+
+use crate::support::{IMAGE, PATIENCE, await_running, can_run, processes};
+
+/// `docker node ls` of a daemon as `hostname: status manager-status`, sorted.
+fn nodes(daemon: &Daemon) -> Vec<String> {
+    let format = "{{.Hostname}}: {{.Status}} {{.ManagerStatus}}";
+    let output = daemon.docker(&["node", "ls", "--format", format]);
+    let mut lines: Vec<String> = output.stdout.lines().map(|line| line.trim().to_owned()).collect();
+    lines.sort();
+    lines
+}
+
+#[track_caller]
+fn await_nodes(daemon: &Daemon, expect: &[&str]) {
+    let mut last = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    wait_until(PATIENCE * 2, "the list of nodes", || {
+        last = nodes(daemon);
+        assert!(Instant::now() < deadline, "{last:?} instead of {expect:?}");
+        (last == expect).then_some(())
+    });
+}
+
+fn services(daemon: &Daemon) -> Vec<String> {
+    let listed = daemon.docker(&["service", "ls", "--format", "{{.Name}}"]).ok();
+    let mut names: Vec<String> = listed.lines().map(str::to_owned).collect();
+    names.sort();
+    names
+}
+
+fn create(daemon: &Daemon, name: &str, replicas: usize) {
+    let replicas = replicas.to_string();
+    let flags = ["service", "create", "--detach", "--replicas", &replicas, "--name", name];
+    daemon.docker(&[&flags[..], &[IMAGE, "sleep", "1000"]].concat()).ok();
+}
+
+/// The command, and how long it took.
+#[track_caller]
+fn force(daemon: &Daemon, flags: &[&str]) -> Duration {
+    let start = Instant::now();
+    let said = daemon.docker(&[&["swarm", "init", "--force-new-cluster"], flags].concat()).ok();
+    assert!(said.contains("is now a manager"), "{said}");
+    start.elapsed()
+}
+
+/// How long a new cluster may take on a machine that runs other tests meanwhile.
+const FORCE_MAX: Duration = Duration::from_secs(10);
+
+#[test]
+fn one_manager_goes_on_alone_after_the_loss_of_the_quorum() {
+    if !can_run() {
+        return;
+    }
+    let mut cluster = Cluster::swarm_of(3, 1);
+    cluster.load(&busybox_image_tar(IMAGE));
+    create(&cluster[2], "web", 8);
+    await_running(&cluster[0], "web", 8);
+    let config = support_config(&cluster);
+    let (own, workers) = (processes(&cluster[0]), processes(&cluster[3]));
+    let id = cluster[0].docker(&["info", "--format", "{{.Swarm.Cluster.ID}}"]).ok();
+    cluster[1].kill_machine();
+    cluster[2].kill_machine();
+
+    let took = force(&cluster[0], &["--listen-addr", "10.77.0.1:2377"]);
+    assert!(took < FORCE_MAX, "{took:?}");
+    assert_eq!(cluster[0].docker(&["info", "--format", "{{.Swarm.Cluster.ID}}"]).ok(), id);
+    assert_eq!(cluster[0].docker(&["info", "--format", "{{.Swarm.Managers}}"]).ok(), "1");
+    await_nodes(
+        &cluster[0],
+        &["node1: Ready Leader", "node2: Down", "node3: Down", "node4: Ready"],
+    );
+    assert_eq!(services(&cluster[0]), ["web"]);
+    assert_eq!(cluster[0].docker(&["config", "ls", "--format", "{{.Name}}"]).ok(), config);
+    await_running(&cluster[0], "web", 8);
+    for (before, node) in [(&own, 0), (&workers, 3)] {
+        let after = processes(&cluster[node]);
+        assert!(before.iter().all(|kept| after.get(kept.0) == Some(kept.1)), "none was touched");
+    }
+
+    // Twice in a row, and through a restart.
+    force(&cluster[0], &[]);
+    create(&cluster[0], "second", 0);
+    cluster[0].kill();
+    cluster[0].restart();
+    assert_eq!(services(&cluster[0]), ["second", "web"]);
+    await_nodes(
+        &cluster[0],
+        &["node1: Ready Leader", "node2: Down", "node3: Down", "node4: Ready"],
+    );
+
+    // One of the others comes back: a worker, until it is promoted.
+    cluster[1].restart();
+    wait_until(PATIENCE, "it to be told", || {
+        cluster[1].log().contains("this node stops being a manager").then_some(())
+    });
+    await_nodes(
+        &cluster[0],
+        &["node1: Ready Leader", "node2: Ready", "node3: Down", "node4: Ready"],
+    );
+    cluster[0].docker(&["node", "promote", "node2"]).ok();
+    let two = ["node1: Ready Leader", "node2: Ready Reachable", "node3: Down", "node4: Ready"];
+    await_nodes(&cluster[1], &two);
+    // The other one joins anew.
+    cluster[2].restart();
+    cluster[2].docker(&["swarm", "leave", "--force"]).ok();
+    let token = cluster[0].docker(&["swarm", "join-token", "--quiet", "manager"]).ok();
+    cluster[2].docker(&["swarm", "join", "--token", &token, "10.77.0.1:2377"]).ok();
+    wait_until(PATIENCE, "three managers", || {
+        let named = nodes(&cluster[0]);
+        named.contains(&"node3: Ready Reachable".to_owned()).then_some(())
+    });
+    assert_eq!(services(&cluster[2]), ["second", "web"]);
+}
+
+/// Something else to be kept; its name.
+fn support_config(cluster: &Cluster) -> String {
+    let path = crate::support::file(cluster, "motd", b"hello");
+    let path = path.to_str().expect("a plain path");
+    cluster[0].docker(&["config", "create", "motd", path]).ok();
+    "motd".to_owned()
+}
+
+#[test]
+fn a_new_cluster_is_forced_on_managers_only() {
+    if !can_run() {
+        return;
+    }
+    let mut cluster = Cluster::swarm_of(1, 1);
+    cluster.load(&busybox_image_tar(IMAGE));
+    let lone = Daemon::start(cluster.lab().host("lone"), &[]);
+    let force = ["swarm", "init", "--force-new-cluster"];
+    let refused = |daemon: &Daemon, more: &[&str], expect: &str| {
+        let said = daemon.docker(&[&force[..], more].concat()).refused();
+        assert!(said.contains(expect), "{said}");
+    };
+    refused(&lone, &[], "This node is not part of a swarm, so there is no state");
+    refused(&cluster[1], &[], "This node is not a swarm manager. Worker nodes can't be used");
+    refused(&cluster[0], &["--advertise-addr", "nonsense"], "advertise");
+    refused(&cluster[0], &["--cert-expiry", "48h"], "keeps the swarm's settings");
+    let said = cluster[0].docker(&["swarm", "init"]).refused();
+    assert!(said.contains("This node is already part of a swarm."), "{said}");
+
+    // Alone already; the worker stays, and goes on while the address changes.
+    create(&cluster[0], "web", 4);
+    await_running(&cluster[0], "web", 4);
+    let before = [processes(&cluster[0]), processes(&cluster[1])];
+    let ip = |arguments: &[&str]| {
+        let status = cluster[0].host().command("ip").args(arguments).status().expect("ip runs");
+        assert!(status.success(), "{arguments:?}");
+    };
+    ip(&["address", "add", "10.77.0.101/24", "dev", "eth0"]);
+    self::force(&cluster[0], &["--advertise-addr", "10.77.0.101"]);
+    await_nodes(&cluster[0], &["node1: Ready Leader", "node2: Ready"]);
+    let addr = ["node", "inspect", "self", "--format", "{{.ManagerStatus.Addr}}"];
+    assert_eq!(cluster[0].docker(&addr).ok(), "10.77.0.101:2377");
+    let managers = ["info", "--format", "{{range .Swarm.RemoteManagers}}{{.Addr}}{{end}}"];
+    wait_until(PATIENCE, "the worker to know the new address", || {
+        (cluster[1].docker(&managers).ok() == "10.77.0.101:2377").then_some(())
+    });
+    ip(&["address", "del", "10.77.0.1/24", "dev", "eth0"]);
+    cluster[1].kill();
+    cluster[1].restart();
+    await_nodes(&cluster[0], &["node1: Ready Leader", "node2: Ready"]);
+    await_running(&cluster[0], "web", 4);
+    let after = [processes(&cluster[0]), processes(&cluster[1])];
+    assert_eq!(before, after, "no container was touched");
+}
