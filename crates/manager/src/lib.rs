@@ -10,6 +10,7 @@
 //! Not here: decisions (the pure rooms below) and a member's life around the manager (the room `node`). Mirrors
 //! SwarmKit's package `manager`.
 
+mod backup;
 mod control;
 mod control_driver;
 mod failure;
@@ -27,6 +28,7 @@ mod role_manager;
 mod services;
 mod term;
 
+pub use backup::{Backup, BackupError, BackupFolder, BackupSource, Revival, write_file};
 pub use control::{Control, RaftMember, RaftMembership};
 pub use founding::Founding;
 pub use log_broker::LogBroker;

@@ -12,7 +12,7 @@ use prost::Message as _;
 use swarm_ca::{Identity, TlsMaterials, local_from};
 use swarm_proto::Channel;
 use swarm_proto::v1::RaftMember;
-use swarm_raft::{Members, RaftConfig, RaftError, RaftNode, RaftProposer, StoreMachine};
+use swarm_raft::{Members, RaftConfig, RaftError, RaftNode, RaftProposer, Seed, StoreMachine};
 use swarm_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -20,6 +20,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tonic::Status;
 use tracing::info;
 
+use crate::backup::BackupSource;
 use crate::forward::Leaders;
 use crate::founding::Founding;
 use crate::group::{Group, PeerTransport, joining};
@@ -51,6 +52,8 @@ pub struct ManagerConfig {
     pub founding: Option<Founding>,
     /// Whether all other managers of the log are left behind (`--force-new-cluster`): this one goes on alone.
     pub force_new_cluster: bool,
+    /// What an empty log begins with: the state in a backup, together with `force_new_cluster`.
+    pub seed: Option<Seed>,
     /// Other managers' addresses, to join through and to be found by again.
     pub remotes: Vec<String>,
 }
@@ -109,7 +112,7 @@ impl Manager {
         let routes = services.routes(&identity, leaders);
         let server = Server::start(config.listener, config.materials.clone(), routes.clone());
 
-        if config.force_new_cluster && known.is_none() {
+        if config.force_new_cluster && known.is_none() && config.seed.is_none() {
             return Err(ManagerError::NoData(config.raft_dir));
         }
         let founding = config.founding;
@@ -139,6 +142,9 @@ impl Manager {
             raft_config = raft_config.founding(own.encode_to_vec());
         } else if config.force_new_cluster {
             raft_config = raft_config.reforming(own.encode_to_vec());
+        }
+        if let Some(seed) = config.seed {
+            raft_config = raft_config.seeded(seed);
         }
         let raft =
             RaftNode::start(raft_config, Box::new(machine), Arc::new(group.transport.clone()))?;
@@ -199,6 +205,12 @@ impl Manager {
                 founded = watch.next().await.tables.cluster().is_some();
             }
         }
+    }
+
+    /// Where backups of this manager's state come from.
+    pub fn backups(&self) -> BackupSource {
+        let (raft, store) = (self.raft.clone(), self.store.clone());
+        BackupSource { raft, store, identity: self.identity.clone() }
     }
 
     /// Waits until this manager is the only one, where it was forced to be.

@@ -66,6 +66,7 @@ impl World {
             materials: self.materials(node_id, Role::Manager),
             founding: None,
             force_new_cluster: false,
+            seed: None,
             remotes: remotes.iter().map(ToString::to_string).collect(),
         }
     }

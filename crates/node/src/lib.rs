@@ -8,6 +8,7 @@
 //! Mirrors SwarmKit's package `node` and moby's `daemon/cluster`.
 
 mod addresses;
+mod backups;
 mod connector;
 mod error;
 mod membership;
@@ -18,4 +19,7 @@ mod remotes;
 mod state;
 
 pub use error::{NodeError, NodeErrorClass};
-pub use node::{InitOptions, JoinOptions, LocalState, Node, NodeConfig, NodeStatus};
+pub use node::{
+    InitOptions, JoinOptions, LocalState, Node, NodeConfig, NodeStatus, RestoreOptions,
+};
+pub use swarm_manager::{BackupError, BackupFolder, write_file};

@@ -7,16 +7,17 @@ use std::sync::Arc;
 
 use swarm_agent::{Agent, AgentConfig, Executor};
 use swarm_ca::{CertificateFiles, Renewer, Role, TlsMaterials};
-use swarm_manager::Founding;
+use swarm_manager::BackupFolder;
 use swarm_proto::Channel;
 use swarm_proto::v1::{NodeTlsInfo, SessionMessage};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use crate::backups::keep_backups;
 use crate::connector::Managers;
 use crate::error::NodeError;
-use crate::post::Post;
+use crate::post::{Beginning, Post};
 use crate::state::{SavedMembership, StateFolder};
 
 /// News from managers that wait to be taken note of; the session waits beyond that.
@@ -38,7 +39,8 @@ impl Membership {
         folder: &StateFolder,
         mut saved: SavedMembership,
         executor: Arc<dyn Executor>,
-        founding: Option<Founding>,
+        beginning: Beginning,
+        backups: Option<BackupFolder>,
     ) -> Result<Self, NodeError> {
         let files = CertificateFiles::in_state(folder.root());
         let materials = files.load().map_err(|error| {
@@ -48,7 +50,7 @@ impl Membership {
         let post =
             Arc::new(Post::new(folder.clone(), saved.clone(), materials.clone(), managers.clone()));
         if materials.identity().role == Role::Manager {
-            post.take_up(founding).await?;
+            post.take_up(beginning).await?;
             let was_forced = std::mem::take(&mut saved.force_new_cluster);
             if was_forced {
                 post.wait_until_reformed().await?;
@@ -86,6 +88,9 @@ impl Membership {
         tasks.spawn(follower.run(messages, register));
         let keeper = post.clone();
         tasks.spawn(async move { keeper.keep().await });
+        if let Some(folder) = backups {
+            tasks.spawn(keep_backups(post.clone(), folder));
+        }
         let reach = managers.clone();
         tasks.spawn(async move {
             renewer.run(move || reach.choose().map(|(_, channel)| channel)).await;

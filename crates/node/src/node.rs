@@ -10,7 +10,7 @@ use swarm_ca::{
     CertificateFiles, CertificateRequest, Credentials, Identity, JoinToken, Role, RootCa,
     download_root_ca, request_certificate,
 };
-use swarm_manager::Founding;
+use swarm_manager::{BackupFolder, Founding};
 use swarm_proto::Channel;
 use swarm_proto::id::new_id;
 use swarm_proto::v1::ClusterSpec;
@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use crate::addresses::{Addresses, Given, MANAGER_PORT, resolve, split};
 use crate::error::NodeError;
 use crate::membership::Membership;
+use crate::post::Beginning;
 use crate::recovery;
 use crate::state::{SavedMembership, StateFolder};
 
@@ -40,6 +41,8 @@ pub struct NodeConfig {
     pub default_advertise: String,
     /// The engine's own subnets, which are never advertised.
     pub managed_subnets: Vec<Ipv4Net>,
+    /// Where a manager keeps backups by itself; none where it keeps none.
+    pub backups: Option<BackupFolder>,
 }
 
 /// What `docker swarm init` asks for.
@@ -63,6 +66,21 @@ pub struct InitOptions {
     pub spec: ClusterSpec,
     /// Make a new cluster of this one manager out of its data, and leave all other managers behind.
     pub force_new_cluster: bool,
+}
+
+/// What `swarm restore` asks for.
+#[derive(Debug, Clone, Default)]
+pub struct RestoreOptions {
+    /// Where the manager listens; empty for the default.
+    pub listen_addr: String,
+    /// What others dial; empty to find it.
+    pub advertise_addr: String,
+    /// The data path's address; empty for the advertised one.
+    pub data_path_addr: String,
+    /// The backup's bytes.
+    pub file: Vec<u8>,
+    /// What the backup was encrypted with.
+    pub key: Option<String>,
 }
 
 /// What `docker swarm join` asks for.
@@ -145,7 +163,7 @@ impl Node {
         match node.shared.folder.load() {
             Ok(None) => {}
             Ok(Some(saved)) => {
-                if let Err(error) = node.start(saved, None).await {
+                if let Err(error) = node.start(saved, Beginning::GoOn).await {
                     warn!(%error, "this node's membership did not start");
                     node.current().error = error.to_string();
                 }
@@ -193,7 +211,7 @@ impl Node {
         let (key, chain) = founding.root_ca.issue(&identity).map_err(system)?;
         files.save_root(&founding.root_ca).map_err(system)?;
         files.save_node(&chain, &key).map_err(system)?;
-        let founded = self.start(saved, Some(founding)).await;
+        let founded = self.start(saved, Beginning::Found(Box::new(founding))).await;
         if let Err(error) = founded {
             self.clear();
             return Err(error);
@@ -216,9 +234,9 @@ impl Node {
             membership.stop().await;
         }
         let forced = recovery::forced(&identity.node_id, &addresses);
-        if let Err(error) = self.start(forced, None).await {
+        if let Err(error) = self.start(forced, Beginning::GoOn).await {
             warn!(%error, "no new cluster was made; this node goes on as before");
-            if let Err(error) = self.start(before, None).await {
+            if let Err(error) = self.start(before, Beginning::GoOn).await {
                 self.current().error = error.to_string();
             }
             return Err(error);
@@ -226,6 +244,57 @@ impl Node {
         let _ = tokio::time::timeout(FIRST_SESSION_MAX, self.registered()).await;
         info!(node.id = identity.node_id, "a new cluster was made of this manager's data");
         Ok(identity.node_id)
+    }
+
+    /// The state of this manager's cluster as a file, encrypted with this key, or else with the unlock key where managers
+    /// are locked.
+    ///
+    /// # Errors
+    /// Where this node is no manager, nobody leads, or a backup would not be enough for a new cluster.
+    pub async fn backup(&self, key: Option<String>) -> Result<Vec<u8>, NodeError> {
+        self.control()?;
+        let post = self.current().membership.as_ref().map(Membership::post);
+        let source = match post {
+            Some(post) => post.backups().await,
+            None => None,
+        };
+        let source = source.ok_or_else(NodeError::worker)?;
+        let (_, file) =
+            source.file(key).await.map_err(|error| NodeError::unavailable(error.to_string()))?;
+        Ok(file)
+    }
+
+    /// Makes this node the only manager of a new cluster with the state in a backup; answers the node's ID.
+    ///
+    /// # Errors
+    /// Where this node is a member, or the backup or its key is wrong; nothing is kept then.
+    pub async fn restore(&self, options: RestoreOptions) -> Result<String, NodeError> {
+        let _changing = self.shared.changing.lock().await;
+        self.refuse_member()?;
+        let given = Given {
+            listen: &options.listen_addr,
+            advertise: &options.advertise_addr,
+            data_path: &options.data_path_addr,
+            default_advertise: &self.shared.config.default_advertise,
+            managed: &self.shared.config.managed_subnets,
+        };
+        let addresses = resolve(&given, true)?;
+        let revival = recovery::revival(options.file, options.key).await?;
+        let node_id = revival.identity.node_id.clone();
+        let mut forced = recovery::forced(&node_id, &addresses);
+        forced.raft_id = revival.raft_id;
+        let system = |error: swarm_ca::CaError| NodeError::system(error.to_string());
+        let files = CertificateFiles::in_state(self.shared.folder.root());
+        let (key, chain) = revival.root_ca.issue(&revival.identity).map_err(system)?;
+        files.save_root(&revival.root_ca).map_err(system)?;
+        files.save_node(&chain, &key).map_err(system)?;
+        if let Err(error) = self.start(forced, Beginning::Revive(revival.seed)).await {
+            self.clear();
+            return Err(error);
+        }
+        let _ = tokio::time::timeout(FIRST_SESSION_MAX, self.registered()).await;
+        info!(node.id = node_id, "a new cluster was made of a backup");
+        Ok(node_id)
     }
 
     /// Joins a cluster. The token's digest of the root CA is verified before its secret leaves this node.
@@ -317,7 +386,7 @@ impl Node {
         files.save_root(&root).map_err(system)?;
         issued.save(&files).map_err(system)?;
         saved.managers = vec![(String::new(), address.to_owned())];
-        self.start(saved, None).await?;
+        self.start(saved, Beginning::GoOn).await?;
         self.registered().await;
         Ok(())
     }
@@ -402,15 +471,12 @@ impl Node {
         }
     }
 
-    async fn start(
-        &self,
-        saved: SavedMembership,
-        founding: Option<Founding>,
-    ) -> Result<(), NodeError> {
+    async fn start(&self, saved: SavedMembership, beginning: Beginning) -> Result<(), NodeError> {
         let folder = &self.shared.folder;
         folder.save(&saved).map_err(|error| NodeError::system(error.to_string()))?;
         let executor = self.shared.config.executor.clone();
-        let membership = Membership::start(folder, saved, executor, founding).await?;
+        let backups = self.shared.config.backups.clone();
+        let membership = Membership::start(folder, saved, executor, beginning, backups).await?;
         membership.wait_until_ready().await;
         let mut current = self.current();
         current.error.clear();

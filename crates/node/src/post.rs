@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use swarm_ca::{Role, TlsMaterials};
-use swarm_manager::{Founding, Manager, ManagerConfig};
+use swarm_manager::{BackupSource, Founding, Manager, ManagerConfig};
+use swarm_raft::Seed;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
@@ -48,6 +49,16 @@ pub(crate) struct Post {
     forced: AtomicBool,
 }
 
+/// What a manager begins with.
+pub(crate) enum Beginning {
+    /// Its own log, or the other managers.
+    GoOn,
+    /// Nothing: it founds a cluster.
+    Found(Box<Founding>),
+    /// The state in a backup.
+    Revive(Seed),
+}
+
 /// Why a manager stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -72,6 +83,11 @@ impl Post {
         self.holder.lock().await.as_ref().and_then(Manager::reachability)
     }
 
+    /// Where backups come from, while this node is a manager.
+    pub(crate) async fn backups(&self) -> Option<BackupSource> {
+        self.holder.lock().await.as_ref().map(Manager::backups)
+    }
+
     /// Waits until this manager is the only one, after it was forced to be.
     pub(crate) async fn wait_until_reformed(&self) -> Result<(), NodeError> {
         let reformed = self.holder.lock().await.as_ref().map(Manager::reformed);
@@ -82,7 +98,12 @@ impl Post {
     }
 
     /// Starts the manager.
-    pub(crate) async fn take_up(&self, founding: Option<Founding>) -> Result<(), NodeError> {
+    pub(crate) async fn take_up(&self, beginning: Beginning) -> Result<(), NodeError> {
+        let (founding, seed) = match beginning {
+            Beginning::GoOn => (None, None),
+            Beginning::Found(founding) => (Some(*founding), None),
+            Beginning::Revive(seed) => (None, Some(seed)),
+        };
         let mut holder = self.holder.lock().await;
         let listen = &self.saved.listen_addr;
         let listener = TcpListener::bind(listen)
@@ -97,6 +118,7 @@ impl Post {
             advertise_addr: self.saved.advertise_addr.clone(),
             materials: self.materials.clone(),
             founding,
+            seed,
             force_new_cluster: self.forced.swap(false, Ordering::Relaxed),
             remotes: remotes.map(|(_, address)| address).collect(),
         });
@@ -162,7 +184,7 @@ impl Post {
     async fn start(&self) {
         let mut pause = RETRY_FIRST;
         while self.materials.identity().role == Role::Manager {
-            match self.take_up(None).await {
+            match self.take_up(Beginning::GoOn).await {
                 Ok(()) => return info!("this node is a manager now"),
                 Err(error) => warn!(%error, "this node cannot be a manager yet"),
             }

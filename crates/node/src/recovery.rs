@@ -1,5 +1,5 @@
 //! What `docker swarm init --force-new-cluster` makes of a node's own state: whose data it is, and under which addresses
-//! it goes on.
+//! it goes on; and what `swarm restore` makes of a backup.
 //!
 //! Mirrors the forced half of moby's `Cluster.Init`. Beyond it, addresses that the user does not name stay as they were
 //! where this machine still has them.
@@ -7,6 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use swarm_ca::{CertificateFiles, Identity, Role};
+use swarm_manager::{Backup, Revival};
 use swarm_network::addresses::host_addresses;
 
 use crate::addresses::{Addresses, Given, MANAGER_PORT, resolve};
@@ -50,6 +51,17 @@ pub(crate) fn forced(node_id: &str, addresses: &Addresses) -> SavedMembership {
     forced.managers = vec![(node_id.to_owned(), forced.advertise_addr.clone())];
     forced.force_new_cluster = true;
     forced
+}
+
+/// What a new manager is made of, out of a backup's bytes; nothing is written.
+pub(crate) async fn revival(file: Vec<u8>, key: Option<String>) -> Result<Revival, NodeError> {
+    // Deriving a key takes its time on purpose, and a large state is no less work.
+    let prepared = tokio::task::spawn_blocking(move || {
+        let backup = Backup::from_file(&file, key.as_deref())?;
+        Revival::prepare(&backup)
+    });
+    let prepared = prepared.await.map_err(|_| NodeError::system("restoring was interrupted"))?;
+    prepared.map_err(|error| NodeError::invalid(error.to_string()))
 }
 
 /// What the user gave, completed by what was; the CLI gives the default where its user gives no address to listen on.

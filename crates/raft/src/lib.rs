@@ -15,10 +15,10 @@ pub mod wire;
 
 pub use driver::{
     Capture, Committed, Leadership, MachineError, MemberChange, Outgoing, RaftConfig, RaftNode,
-    Role, StateMachine, Status, Transport,
+    Role, Seed, StateMachine, Status, Transport,
 };
 pub use error::RaftError;
-pub use log::{LogError, LogStore};
+pub use log::{LogError, LogStore, Position};
 pub use sealer::{Plain, SealError, Sealer};
 pub use store_adapter::{Members, RaftProposer, StoreMachine};
 pub use wire::Peer;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::MemberOptions;
+use crate::log::Position;
 use crate::sealer::{Plain, Sealer};
 use crate::wire::Peer;
 
@@ -14,6 +15,15 @@ const SNAPSHOT_ENTRIES: u64 = 10_000;
 const KEEP_ENTRIES: u64 = 500;
 /// Bounds the memory and the disk that the log takes, whatever the size of its entries.
 const SNAPSHOT_BYTES: u64 = 16 << 20;
+
+/// A whole state, as a backup holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seed {
+    /// Its place in the log of the group that it was taken from: the new log goes on behind it.
+    pub at: Position,
+    /// What the state machine restores.
+    pub body: Vec<u8>,
+}
 
 /// A member's settings.
 #[derive(Clone)]
@@ -27,6 +37,8 @@ pub struct RaftConfig {
     /// What is told about this member in a new group of its own, into which the log's group is turned before the member
     /// starts; none to go on with the group as it is.
     pub reform: Option<Vec<u8>>,
+    /// A state of another group that an empty log begins with; none to begin with nothing.
+    pub seed: Option<Seed>,
     /// The length of a tick.
     pub tick: Duration,
     /// A snapshot is taken after so many entries.
@@ -47,6 +59,7 @@ impl RaftConfig {
             member: MemberOptions::new(id),
             founders: Vec::new(),
             reform: None,
+            seed: None,
             tick: Duration::from_millis(100),
             snapshot_entries: SNAPSHOT_ENTRIES,
             snapshot_bytes: SNAPSHOT_BYTES,
@@ -66,6 +79,13 @@ impl RaftConfig {
     #[must_use]
     pub fn reforming(mut self, context: Vec<u8>) -> Self {
         self.reform = Some(context);
+        self
+    }
+
+    /// The same, beginning an empty log with this state; together with [`RaftConfig::reforming`].
+    #[must_use]
+    pub fn seeded(mut self, seed: Seed) -> Self {
+        self.seed = Some(seed);
         self
     }
 }

@@ -13,7 +13,7 @@ mod snapshots;
 mod status;
 mod thread;
 
-pub use config::RaftConfig;
+pub use config::{RaftConfig, Seed};
 pub use node::RaftNode;
 pub use status::{Role, Status};
 

@@ -11,10 +11,10 @@ use super::inbox::{Done, Input};
 use super::reform::{self, Reform};
 use super::snapshots::Snapshots;
 use super::thread::Thread;
-use super::{MemberChange, RaftConfig, StateMachine, Status, Transport};
+use super::{Capture, MemberChange, RaftConfig, StateMachine, Status, Transport};
 use crate::core::Member;
 use crate::error::RaftError;
-use crate::log::{DiskLog, LogBatch, LogStore, Recovered, position};
+use crate::log::{DiskLog, LogBatch, LogStore, Position, Recovered, position};
 use crate::wire;
 
 /// Incoming messages that may wait. Beyond it they are refused: the sender's Raft repeats what matters, and a member
@@ -138,6 +138,16 @@ impl RaftNode {
         answer
     }
 
+    /// Captures the whole state as applied here, and its place in the log; encoding it is the caller's work, and stops
+    /// nothing. After [`RaftNode::read_index`] it holds all that was acknowledged before.
+    pub fn capture(&self) -> oneshot::Receiver<(Position, Capture)> {
+        let (sender, receiver) = oneshot::channel();
+        // A caller that has gone needs no answer; a stopped member drops the sender, which tells that.
+        let done = Box::new(move |at, capture| drop(sender.send((at, capture))));
+        let _ = self.put(Input::Capture { done });
+        receiver
+    }
+
     /// Hands an encoded `raftpb.Message` of another member to this one.
     ///
     /// # Errors
@@ -223,7 +233,11 @@ fn answer() -> (Done, oneshot::Receiver<Result<u64, RaftError>>) {
 
 /// What the log holds, after founding the group, or a new one, where that is asked for.
 fn recover(config: &RaftConfig, log: &mut dyn LogStore) -> Result<Recovered, RaftError> {
-    let recovered = log.recover()?;
+    let mut recovered = log.recover()?;
+    if let Some(seed) = config.seed.as_ref().filter(|_| recovered.is_empty()) {
+        reform::plant(log, config.member.id, seed)?;
+        recovered = log.recover()?;
+    }
     if let Some(context) = &config.reform {
         let Reform { entries, hard_state } =
             reform::plan(&recovered, config.member.id, context.clone())?;

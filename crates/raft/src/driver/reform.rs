@@ -11,10 +11,11 @@
 use std::collections::BTreeSet;
 
 use protobuf::Message as _;
-use raft::eraftpb::{ConfChange, ConfChangeType, Entry, EntryType, HardState};
+use raft::eraftpb::{ConfChange, ConfChangeType, Entry, EntryType, HardState, Snapshot};
 
+use super::Seed;
 use crate::error::RaftError;
-use crate::log::{Recovered, position};
+use crate::log::{Compact, LogBatch, LogStore, Recovered, position};
 use crate::wire;
 
 /// What is written to a log so that it goes on with this member alone.
@@ -73,6 +74,23 @@ pub(super) fn plan(recovered: &Recovered, id: u64, context: Vec<u8>) -> Result<R
     Ok(Reform { entries, hard_state })
 }
 
+/// Begins an empty log with a state of another group, in which this member is alone.
+pub(super) fn plant(log: &mut dyn LogStore, id: u64, seed: &Seed) -> Result<(), RaftError> {
+    let mut snapshot = Snapshot { data: seed.body.clone().into(), ..Snapshot::default() };
+    let metadata = snapshot.mut_metadata();
+    (metadata.index, metadata.term) = (seed.at.index, seed.at.term);
+    metadata.mut_conf_state().voters = vec![id];
+    let hard_state =
+        HardState { term: seed.at.term, commit: seed.at.index, ..HardState::default() };
+    log.write(LogBatch {
+        snapshot: Some(&snapshot),
+        hard_state: Some(&hard_state),
+        compact: Some(Compact { to: seed.at, all: true }),
+        ..LogBatch::default()
+    })?;
+    Ok(())
+}
+
 fn change_of(entry: &Entry) -> Option<ConfChange> {
     (entry.get_entry_type() == EntryType::EntryConfChange)
         .then(|| ConfChange::parse_from_bytes(&entry.data).ok())
@@ -81,10 +99,8 @@ fn change_of(entry: &Entry) -> Option<ConfChange> {
 
 #[cfg(test)]
 mod tests {
-    use raft::eraftpb::Snapshot;
-
     use super::*;
-    use crate::log::Position;
+    use crate::log::{MemoryLog, Position};
 
     const ME: u64 = 7;
 
@@ -157,6 +173,19 @@ mod tests {
         check(&log(10, &[ME, 8], vec![removed(11, 8), added(12, 5)], 12), Ok("13@4 +7, 14@4 -5"));
         // One that was not added yet when its group was lost.
         check(&log(10, &[8, 9], vec![normal(11)], 11), Ok("12@4 +7, 13@4 -8, 14@4 -9"));
+    }
+
+    #[test]
+    fn a_state_of_another_group_is_gone_on_from() {
+        let mut log = MemoryLog::default();
+        let at = Position { index: 40, term: 6 };
+        plant(&mut log, ME, &Seed { at, body: b"state".to_vec() }).expect("written");
+        let recovered = log.recover().expect("is sound");
+        assert_eq!((position(&recovered.snapshot), recovered.compacted), (at, at));
+        assert_eq!(recovered.snapshot.data.as_ref(), b"state");
+        let reform = plan(&recovered, ME, b"new".to_vec()).expect("a new group");
+        let last = reform.entries.last().expect("itself");
+        assert_eq!((reform.entries.len(), last.index, last.term), (1, 41, 7));
     }
 
     #[test]

@@ -166,6 +166,11 @@ impl Thread {
                 self.pump()?;
                 self.snapshots.ask(self.member.applied_index(), done);
             }
+            Input::Capture { done } => {
+                self.pump()?;
+                let head = self.member.snapshot_of(Vec::new());
+                done(position(&head), self.machine.snapshot());
+            }
             Input::SnapshotMade(made) => {
                 if let Some(snapshot) = self.snapshots.ended(*made) {
                     self.compact(snapshot)?;
