@@ -4,10 +4,11 @@ use async_trait::async_trait;
 use swarm_api::cluster::refusal;
 use swarm_api::{
     ApiError, Class, Cluster, ClusterError, ClusterStatus, InitRequest, JoinRequest, LocalState,
-    RemoteManager,
+    RemoteManager, RestoreRequest,
 };
 use swarm_node::{
     InitOptions, JoinOptions, LocalState as NodeState, Node, NodeError, NodeErrorClass,
+    RestoreOptions,
 };
 use swarm_proto::Channel;
 
@@ -48,6 +49,21 @@ impl Cluster for NodeCluster {
 
     async fn leave(&self, force: bool) -> Result<(), ClusterError> {
         self.0.leave(force).await.map_err(|error| refused(&error))
+    }
+
+    async fn backup(&self, key: Option<String>) -> Result<Vec<u8>, ClusterError> {
+        self.0.backup(key).await.map_err(|error| refused(&error))
+    }
+
+    async fn restore(&self, request: RestoreRequest) -> Result<String, ClusterError> {
+        let options = RestoreOptions {
+            listen_addr: request.listen_addr,
+            advertise_addr: request.advertise_addr,
+            data_path_addr: request.data_path_addr,
+            file: request.file,
+            key: request.key,
+        };
+        self.0.restore(options).await.map_err(|error| refused(&error))
     }
 
     async fn unlock(&self, _key: String) -> Result<(), ClusterError> {

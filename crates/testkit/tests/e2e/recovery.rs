@@ -1,8 +1,11 @@
 //! Recovery from a disaster: a new cluster forced out of one manager's data, backups, damaged logs, copied data.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use swarm_testkit::{Cluster, Daemon, Engine, busybox_image_tar, wait_until};
+use swarm_testkit::{Cluster, Daemon, Engine, Lab, busybox_image_tar, swarm_binary, wait_until};
 
 use crate::support::{IMAGE, PATIENCE, await_running, can_run, processes};
 
@@ -149,11 +152,7 @@ fn a_new_cluster_is_forced_on_managers_only() {
     create(&cluster[0], "web", 4);
     await_running(&cluster[0], "web", 4);
     let before = [processes(&cluster[0]), processes(&cluster[1])];
-    let ip = |arguments: &[&str]| {
-        let status = cluster[0].host().command("ip").args(arguments).status().expect("ip runs");
-        assert!(status.success(), "{arguments:?}");
-    };
-    ip(&["address", "add", "10.77.0.101/24", "dev", "eth0"]);
+    ip(&cluster[0], &["address", "add", "10.77.0.101/24", "dev", "eth0"]);
     self::force(&cluster[0], &["--advertise-addr", "10.77.0.101"]);
     await_nodes(&cluster[0], &["node1: Ready Leader", "node2: Ready"]);
     let addr = ["node", "inspect", "self", "--format", "{{.ManagerStatus.Addr}}"];
@@ -162,11 +161,142 @@ fn a_new_cluster_is_forced_on_managers_only() {
     wait_until(PATIENCE, "the worker to know the new address", || {
         (cluster[1].docker(&managers).ok() == "10.77.0.101:2377").then_some(())
     });
-    ip(&["address", "del", "10.77.0.1/24", "dev", "eth0"]);
+    ip(&cluster[0], &["address", "del", "10.77.0.1/24", "dev", "eth0"]);
     cluster[1].kill();
     cluster[1].restart();
     await_nodes(&cluster[0], &["node1: Ready Leader", "node2: Ready"]);
     await_running(&cluster[0], "web", 4);
     let after = [processes(&cluster[0]), processes(&cluster[1])];
     assert_eq!(before, after, "no container was touched");
+}
+
+/// Our executable on a daemon's host, with its socket: what it prints, or its refusal.
+fn swarm(daemon: &Daemon, arguments: &[&str]) -> Result<String, String> {
+    let mut command = daemon.host().command(swarm_binary());
+    command.args(arguments).arg("--host").arg(format!("unix://{}", daemon.socket().display()));
+    let output = command.output().expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    match output.status.success() {
+        true => Ok(text(&output.stdout)),
+        false => Err(text(&output.stderr)),
+    }
+}
+
+fn ip(daemon: &Daemon, arguments: &[&str]) {
+    let status = daemon.host().command("ip").args(arguments).status().expect("ip runs");
+    assert!(status.success(), "{arguments:?}");
+}
+
+#[test]
+fn a_swarm_is_backed_up_and_restored_elsewhere() {
+    if !can_run() {
+        return;
+    }
+    let mut cluster = Cluster::swarm_of(2, 1);
+    cluster.load(&busybox_image_tar(IMAGE));
+    let spare = Daemon::start(cluster.lab().host("spare"), &[]);
+    create(&cluster[0], "web", 3);
+    await_running(&cluster[0], "web", 3);
+    let config = support_config(&cluster);
+    let inspect = |daemon: &Daemon, what: &str| {
+        daemon.docker(&["info", "--format", &format!("{{{{.Swarm.{what}}}}}")]).ok()
+    };
+    let id = inspect(&cluster[0], "Cluster.ID");
+    let token = cluster[0].docker(&["swarm", "join-token", "--quiet", "worker"]).ok();
+    let file = |name: &str| cluster.lab().folder().join(name).to_str().expect("plain").to_owned();
+    let (plain, sealed, key, wrong) = (file("plain"), file("sealed"), file("key"), file("wrong"));
+    fs::write(&key, "correct horse\n").expect("written");
+    fs::write(&wrong, "horse\n").expect("written");
+    // From a manager that follows; what was acknowledged a moment ago is in it.
+    create(&cluster[0], "last", 0);
+    let said = swarm(&cluster[1], &["backup", &plain]).expect("a backup");
+    assert!(said.starts_with("The swarm was backed up to"), "{said}");
+    assert_eq!(fs::metadata(&plain).expect("there").permissions().mode() & 0o777, 0o600);
+    swarm(&cluster[0], &["backup", "--key", &key, &sealed]).expect("a backup");
+    let said = swarm(&cluster[2], &["backup", &plain]).expect_err("a worker");
+    assert!(said.contains("This node is not a swarm manager."), "{said}");
+    let said = swarm(&spare, &["backup", &plain]).expect_err("no member");
+    assert!(said.contains("This node is not a swarm manager."), "{said}");
+
+    let whole = fs::read(&plain).expect("there");
+    let harmed = |name: &str, harm: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = whole.clone();
+        harm(&mut bytes);
+        let path = file(name);
+        fs::write(&path, bytes).expect("written");
+        path
+    };
+    let half = whole.len() / 2;
+    let damaged = harmed("damaged", &|bytes| bytes[half] ^= 1);
+    let truncated = harmed("truncated", &|bytes| bytes.truncate(half));
+    let newer = harmed("newer", &|bytes| bytes[8] = 9);
+    for (arguments, expect) in [
+        (&[&*damaged][..], "the backup is damaged"),
+        (&[&truncated], "the backup is cut off"),
+        (&[&newer], "the backup has format 9"),
+        (&[&key], "this is not a backup of a swarm"),
+        (&[&file("none")], "No such file"),
+        (&[&sealed], "the backup is encrypted"),
+        (&["--key", &wrong, &sealed], "does not open with this key"),
+        (&["--advertise-addr", "nonsense", &plain], "advertise"),
+    ] {
+        let said = swarm(&spare, &[&["restore"], arguments].concat()).expect_err(expect);
+        assert!(said.contains(expect), "{said}");
+        assert_eq!(inspect(&spare, "LocalNodeState"), "inactive", "{expect}");
+    }
+    let said = swarm(&cluster[0], &["restore", &plain]).expect_err("is a member");
+    assert!(said.contains("This node is already part of a swarm."), "{said}");
+
+    // Both managers are lost; another machine gets the address of one.
+    let before = processes(&cluster[2]);
+    for lost in 0..2 {
+        cluster[lost].kill_machine();
+        cluster[lost].host().cut_off();
+    }
+    ip(&spare, &["address", "add", "10.77.0.1/24", "dev", "eth0"]);
+    // What a machine announces that takes an address over.
+    ip(&cluster[2], &["neighbour", "flush", "dev", "eth0"]);
+    let advertise = ["--advertise-addr", "10.77.0.1", "--key", &key, &sealed];
+    let said = swarm(&spare, &[&["restore"], &advertise[..]].concat()).expect("restored");
+    assert!(said.starts_with("Swarm restored: current node ("), "{said}");
+    assert_eq!(inspect(&spare, "Cluster.ID"), id);
+    await_nodes(&spare, &["node1: Down", "node2: Down", "node3: Ready", "spare: Ready Leader"]);
+    assert_eq!(services(&spare), ["last", "web"]);
+    assert_eq!(spare.docker(&["config", "ls", "--format", "{{.Name}}"]).ok(), config);
+    assert_eq!(spare.docker(&["swarm", "join-token", "--quiet", "worker"]).ok(), token);
+    // It has no image, and no registry to get one from.
+    spare.docker(&["node", "update", "--availability", "drain", "spare"]).ok();
+    await_running(&spare, "web", 3);
+    let after = processes(&cluster[2]);
+    assert!(before.iter().all(|kept| after.get(kept.0) == Some(kept.1)), "none was touched");
+    create(&spare, "new", 1);
+    await_running(&spare, "new", 1);
+}
+
+#[test]
+fn a_manager_keeps_backups_by_itself() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::new();
+    let folder = lab.folder().join("backups");
+    let path = folder.to_str().expect("plain");
+    let flags = ["--backup-dir", path, "--backup-interval", "10s", "--backup-keep", "1"];
+    let daemon = Daemon::start(lab.host("node1"), &flags);
+    assert!(!folder.exists(), "no manager, no backups");
+    daemon.docker(&["swarm", "init", "--advertise-addr", "10.77.0.1"]).ok();
+    let kept = || -> Vec<PathBuf> {
+        let names = fs::read_dir(&folder).into_iter().flatten();
+        names.map(|entry| entry.expect("lists").path()).collect()
+    };
+    let first = wait_until(PATIENCE, "a backup", || {
+        kept().into_iter().find(|path| path.extension().is_some_and(|end| end == "backup"))
+    });
+    create(&daemon, "web", 0);
+    let second = wait_until(PATIENCE, "the next one alone", || {
+        kept().into_iter().find(|path| *path != first && kept().len() == 1)
+    });
+    daemon.docker(&["swarm", "leave", "--force"]).ok();
+    swarm(&daemon, &["restore", second.to_str().expect("plain")]).expect("restored");
+    assert_eq!(services(&daemon), ["web"]);
 }
