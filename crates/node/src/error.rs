@@ -47,6 +47,16 @@ impl NodeError {
         Self::unavailable("This node is not part of a swarm")
     }
 
+    pub(crate) fn broken(why: &str) -> Self {
+        Self::unavailable(format!("This node's part in the swarm could not be started: {why}"))
+    }
+
+    pub(crate) fn leaves_broken(why: &str) -> Self {
+        Self::unavailable(format!(
+            "This node's part in the swarm could not be started ({why}). Leaving erases what is left of its data: keep a copy, and use `--force` to leave all the same."
+        ))
+    }
+
     pub(crate) fn nothing_to_force() -> Self {
         Self::unavailable(
             "This node is not part of a swarm, so there is no state to make a new cluster of. Use \"docker swarm init\" without --force-new-cluster for an empty swarm, or put a manager's data in place first.",

@@ -411,6 +411,7 @@ impl Node {
             match &current.membership {
                 Some(membership) => membership.is_manager().then(|| membership.post()),
                 None if current.error.is_empty() => return Err(NodeError::no_swarm()),
+                None if !force => return Err(NodeError::leaves_broken(&current.error)),
                 None => None,
             }
         };
@@ -456,9 +457,11 @@ impl Node {
     /// # Errors
     /// Docker's refusals where this node is no manager.
     pub fn control(&self) -> Result<Channel, NodeError> {
-        match &self.current().membership {
+        let current = self.current();
+        match &current.membership {
             Some(membership) => membership.control().ok_or_else(NodeError::worker),
-            None => Err(NodeError::not_a_manager()),
+            None if current.error.is_empty() => Err(NodeError::not_a_manager()),
+            None => Err(NodeError::broken(&current.error)),
         }
     }
 

@@ -124,7 +124,7 @@ impl Post {
         });
         let manager = manager.await.map_err(|error| match error {
             swarm_manager::ManagerError::Join(_) => NodeError::unavailable(error.to_string()),
-            other => NodeError::system(other.to_string()),
+            other => NodeError::system(with_causes(&other)),
         })?;
         self.founder_id.store(0, Ordering::Relaxed);
         self.managers.set_local(Some(manager.channel()));
@@ -202,4 +202,18 @@ impl Post {
             _ => Ok(()),
         }
     }
+}
+
+/// An error with all its causes, each once: some errors say what their cause says.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
 }

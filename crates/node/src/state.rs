@@ -74,9 +74,16 @@ impl StateFolder {
         let text = match fs::read(self.file()) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+            Err(error) => {
+                return Err(io::Error::new(
+                    error.kind(),
+                    format!("reading {}: {error}", self.file().display()),
+                ));
+            }
         };
-        let saved: SavedMembership = serde_json::from_slice(&text)?;
+        let saved: SavedMembership = serde_json::from_slice(&text).map_err(|error| {
+            io::Error::other(format!("{} is damaged: {error}", self.file().display()))
+        })?;
         if saved.version != FORMAT_VERSION {
             return Err(io::Error::other(format!(
                 "{} has format version {}, and this daemon reads {FORMAT_VERSION}",

@@ -1,6 +1,7 @@
 //! One suite for both logs here; what a disk, a hand or a loss of power can do to the real one in the rooms below.
 
 mod damage;
+mod flips;
 mod frames;
 mod growth;
 mod kill;
