@@ -235,6 +235,20 @@ impl Manager {
         }
     }
 
+    /// Waits until this manager's Raft member has failed, and tells why: it must be stopped then.
+    pub fn failed(&self) -> impl Future<Output = String> + Send + use<> {
+        let mut status = self.raft.watch();
+        async move {
+            let failed = status.wait_for(|status| status.failure.is_some()).await;
+            let failure = failed.ok().and_then(|status| status.failure.clone());
+            match failure {
+                Some(failure) => failure,
+                // A member that was stopped by request has not failed.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// Asks the others to let this manager go, as far as they keep their quorum without it.
     ///
     /// # Errors

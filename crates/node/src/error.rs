@@ -48,12 +48,12 @@ impl NodeError {
     }
 
     pub(crate) fn broken(why: &str) -> Self {
-        Self::unavailable(format!("This node's part in the swarm could not be started: {why}"))
+        Self::unavailable(format!("This node's part in the swarm has failed: {why}"))
     }
 
     pub(crate) fn leaves_broken(why: &str) -> Self {
         Self::unavailable(format!(
-            "This node's part in the swarm could not be started ({why}). Leaving erases what is left of its data: keep a copy, and use `--force` to leave all the same."
+            "This node's part in the swarm has failed ({why}). Leaving erases what is left of its data: keep a copy, and use `--force` to leave all the same."
         ))
     }
 

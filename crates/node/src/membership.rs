@@ -118,6 +118,11 @@ impl Membership {
         self.managers.local()
     }
 
+    /// Why this node's manager could not go on.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.post.failure().clone()
+    }
+
     /// The place of this node's manager.
     pub(crate) fn post(&self) -> Arc<Post> {
         self.post.clone()

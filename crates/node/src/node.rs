@@ -408,6 +408,10 @@ impl Node {
         let _changing = self.shared.changing.lock().await;
         let post = {
             let current = self.current();
+            let failure = current.membership.as_ref().and_then(Membership::failure);
+            if let Some(failure) = failure.filter(|_| !force) {
+                return Err(NodeError::leaves_broken(&failure));
+            }
             match &current.membership {
                 Some(membership) => membership.is_manager().then(|| membership.post()),
                 None if current.error.is_empty() => return Err(NodeError::no_swarm()),
@@ -433,11 +437,14 @@ impl Node {
         let current = self.current();
         match &current.membership {
             Some(membership) => NodeStatus {
-                state: LocalState::Active,
+                state: match membership.failure() {
+                    None => LocalState::Active,
+                    Some(_) => LocalState::Error,
+                },
                 node_id: membership.node_id(),
                 node_addr: host_of(&membership.saved().advertise_addr),
                 is_manager: membership.is_manager(),
-                error: String::new(),
+                error: membership.failure().unwrap_or_default(),
                 managers: membership.known_managers(),
             },
             None => NodeStatus {
@@ -459,7 +466,10 @@ impl Node {
     pub fn control(&self) -> Result<Channel, NodeError> {
         let current = self.current();
         match &current.membership {
-            Some(membership) => membership.control().ok_or_else(NodeError::worker),
+            Some(membership) => membership.control().ok_or_else(|| match membership.failure() {
+                None => NodeError::worker(),
+                Some(failure) => NodeError::broken(&failure),
+            }),
             None if current.error.is_empty() => Err(NodeError::not_a_manager()),
             None => Err(NodeError::broken(&current.error)),
         }

@@ -8,8 +8,8 @@
 //! Mirrors the manager half of SwarmKit's `node.Node`.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use swarm_ca::{Role, TlsMaterials};
@@ -47,6 +47,8 @@ pub(crate) struct Post {
     founder_id: AtomicU64,
     /// Whether the next start leaves all other managers behind.
     forced: AtomicBool,
+    /// Why the manager that was held last could not go on; its data is left as it is.
+    failure: StdMutex<Option<String>>,
 }
 
 /// What a manager begins with.
@@ -60,10 +62,11 @@ pub(crate) enum Beginning {
 }
 
 /// Why a manager stops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
     Demoted,
     Removed,
+    Failed(String),
 }
 
 impl Post {
@@ -75,7 +78,16 @@ impl Post {
     ) -> Self {
         let founder_id = AtomicU64::new(saved.raft_id);
         let forced = AtomicBool::new(saved.force_new_cluster);
-        Self { folder, saved, materials, managers, holder: Mutex::default(), founder_id, forced }
+        Self {
+            folder,
+            saved,
+            materials,
+            managers,
+            holder: Mutex::default(),
+            founder_id,
+            forced,
+            failure: StdMutex::default(),
+        }
     }
 
     /// The managers in reach and out of reach, where this node is a manager and somebody leads.
@@ -157,8 +169,13 @@ impl Post {
     /// Starts and stops the manager as the certificate says, for ever.
     pub(crate) async fn keep(&self) {
         loop {
-            let held = self.holder.lock().await.as_ref().map(Manager::removed);
-            let Some(removed) = held else {
+            let held = self
+                .holder
+                .lock()
+                .await
+                .as_ref()
+                .map(|manager| (manager.removed(), manager.failed()));
+            let Some((removed, failed)) = held else {
                 self.materials.wait_for(|identity| identity.role == Role::Manager).await;
                 self.start().await;
                 continue;
@@ -166,17 +183,35 @@ impl Post {
             let end = tokio::select! {
                 _ = self.materials.wait_for(|identity| identity.role == Role::Worker) => End::Demoted,
                 () = removed => End::Removed,
+                failure = failed => End::Failed(failure),
             };
             info!(?end, "this node stops being a manager");
             self.give_up(false).await;
-            if let Err(error) = self.forget() {
-                warn!(%error, "forgetting the manager's data failed");
+            if let End::Failed(failure) = end {
+                // Its data stays for whoever looks into it, until the cluster makes a worker of this node.
+                *self.failure() = Some(failure);
+                self.materials.wait_for(|identity| identity.role == Role::Worker).await;
+                *self.failure() = None;
+                self.forget_now();
+                continue;
             }
+            self.forget_now();
             if end == End::Removed {
                 let demoted = self.materials.wait_for(|identity| identity.role == Role::Worker);
                 // Else it may have been promoted again meanwhile, and asks to be admitted.
                 let _ = tokio::time::timeout(ROLE_CHANGE_MAX, demoted).await;
             }
+        }
+    }
+
+    /// Why this node's manager could not go on.
+    pub(crate) fn failure(&self) -> MutexGuard<'_, Option<String>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget_now(&self) {
+        if let Err(error) = self.forget() {
+            warn!(%error, "forgetting the manager's data failed");
         }
     }
 

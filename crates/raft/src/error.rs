@@ -35,6 +35,18 @@ pub enum RaftError {
     /// The algorithm refused.
     #[error("raft refused")]
     Raft(#[source] raft::Error),
+    /// The log is older than what this member told the others.
+    #[error(
+        "this manager's data is older than what it acknowledged: entry {acknowledged} is committed here, and {last} is the \
+         last. An older copy was put in place, or the disk lost what was written; leave the swarm with --force and join \
+         it anew"
+    )]
+    Forgot {
+        /// The entry that a leader knows to be here.
+        acknowledged: u64,
+        /// The last entry that is.
+        last: u64,
+    },
     /// No new group can be made of this member's log.
     #[error("no new cluster can be made of this manager's data: {why}")]
     NothingToReform {

@@ -1,6 +1,8 @@
 //! The raft thread: takes what waits, lets the core decide, carries out its orders.
 
+use std::any::Any;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -85,12 +87,16 @@ impl Thread {
 
     pub(super) fn run(mut self, inputs: &Receiver<Input>) {
         let raft_id = self.member.id();
-        match self.serve(inputs) {
-            Ok(()) => tracing::debug!(raft.id = raft_id, "raft member stopped"),
-            Err(error) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::error!(raft.id = raft_id, error, "raft member failed");
-            }
+        // A panic of the algorithm's, which asserts its invariants, ends the member as any failure does.
+        let served = catch_unwind(AssertUnwindSafe(|| self.serve(inputs)));
+        let failure = match served {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(with_causes(&error)),
+            Err(panic) => Some(format!("the raft thread panicked: {}", panic_text(panic.as_ref()))),
+        };
+        match &failure {
+            None => tracing::debug!(raft.id = raft_id, "raft member stopped"),
+            Some(failure) => tracing::error!(raft.id = raft_id, failure, "raft member failed"),
         }
         self.proposals.fail(|| RaftError::Stopped);
         self.reads.fail();
@@ -101,6 +107,7 @@ impl Thread {
             status.serving = false;
             status.leader = None;
             status.stopped = true;
+            status.failure = failure;
         });
         self.snapshots.stop();
     }
@@ -151,6 +158,7 @@ impl Thread {
             }
             Input::Message(message) => {
                 self.gauges.messages.fetch_sub(1, Ordering::Relaxed);
+                self.member.must_have(&message)?;
                 self.member.step(*message);
             }
             Input::Read { done } => {
@@ -355,6 +363,16 @@ impl Thread {
         }
         Ok(())
     }
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason told")
 }
 
 fn outgoing(message: &Message) -> Outgoing {

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use swarm_testkit::{Cluster, Daemon, Engine, Lab, busybox_image_tar, swarm_binary, wait_until};
 
-use crate::support::{IMAGE, PATIENCE, await_running, can_run, processes};
+use crate::support::{IMAGE, PATIENCE, await_running, can_run, processes, request};
 
 /// `docker node ls` of a daemon as `hostname: status manager-status`, sorted.
 fn nodes(daemon: &Daemon) -> Vec<String> {
@@ -299,4 +300,223 @@ fn a_manager_keeps_backups_by_itself() {
     daemon.docker(&["swarm", "leave", "--force"]).ok();
     swarm(&daemon, &["restore", second.to_str().expect("plain")]).expect("restored");
     assert_eq!(services(&daemon), ["web"]);
+}
+
+/// `docker info`'s state and error of a node's membership.
+fn membership(daemon: &Daemon) -> String {
+    daemon.docker(&["info", "--format", "{{.Swarm.LocalNodeState}}: {{.Swarm.Error}}"]).ok()
+}
+
+/// The newest segment of a manager's log.
+fn newest_segment(daemon: &Daemon) -> PathBuf {
+    let entries = fs::read_dir(daemon.data_root().join("swarm/raft")).expect("lists");
+    let paths = entries.map(|entry| entry.expect("lists").path());
+    let segments = paths.filter(|path| path.extension().is_some_and(|end| end == "wal"));
+    segments.max().expect("a log has one")
+}
+
+fn end_of(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte != 0).expect("has records") + 1
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp runs");
+    assert!(status.success(), "{} to {}", from.display(), to.display());
+}
+
+#[test]
+fn a_damaged_log_is_refused_and_says_what_to_do() {
+    if !can_run() {
+        return;
+    }
+    let mut cluster = Cluster::swarm_of(1, 0);
+    let names = ["one", "two", "three"];
+    names.iter().for_each(|name| create(&cluster[0], name, 0));
+    cluster[0].kill();
+    let path = newest_segment(&cluster[0]);
+    let sound = fs::read(&path).expect("reads");
+    // In the first record, in the middle and in the last one.
+    for at in [100, end_of(&sound) / 2, end_of(&sound) - 20] {
+        let mut damaged = sound.clone();
+        damaged[at] ^= 0x55;
+        fs::write(&path, &damaged).expect("writes");
+        cluster[0].restart();
+        let said = membership(&cluster[0]);
+        let place = format!("the raft log is damaged at {} byte ", path.display());
+        assert!(said.starts_with("error: "), "{said}");
+        for part in [&*place, "leave the swarm with --force and join it anew", "restore a backup"] {
+            assert!(said.contains(part), "{said}");
+        }
+        let (status, body) = request(&cluster[0], "GET", "/services", b"");
+        assert_eq!(status, 503);
+        assert!(body["message"].as_str().is_some_and(|said| said.contains(&place)), "{body}");
+        assert!(cluster[0].log().contains(&place));
+        let said = cluster[0].docker(&["swarm", "leave"]).refused();
+        assert!(said.contains("Leaving erases what is left of its data"), "{said}");
+        let said = cluster[0].docker(&["swarm", "init"]).refused();
+        assert!(said.contains("already part of a swarm"), "{said}");
+        let said = cluster[0].docker(&["swarm", "init", "--force-new-cluster"]).refused();
+        assert!(said.contains(&place), "{said}");
+        cluster[0].kill();
+        assert!(fs::read(&path).expect("reads") == damaged, "it is left as it is");
+    }
+    // A write that was under way when the power went is none of that.
+    let mut torn = sound.clone();
+    let end = end_of(&sound).next_multiple_of(16);
+    torn[end..end + 10].fill(0x33);
+    fs::write(&path, &torn).expect("writes");
+    cluster[0].restart();
+    wait_until(PATIENCE, "the manager to lead", || {
+        cluster[0].docker(&["service", "ls"]).success().then_some(())
+    });
+    assert_eq!(services(&cluster[0]), ["one", "three", "two"]);
+    assert!(cluster[0].log().contains("a write that was not finished"));
+}
+
+#[test]
+fn one_damaged_manager_joins_anew() {
+    if !can_run() {
+        return;
+    }
+    let mut cluster = Cluster::swarm_of(3, 0);
+    create(&cluster[0], "web", 0);
+    cluster[1].kill();
+    let path = newest_segment(&cluster[1]);
+    let mut bytes = fs::read(&path).expect("reads");
+    bytes[100] ^= 1;
+    fs::write(&path, bytes).expect("writes");
+    cluster[1].restart();
+    assert!(membership(&cluster[1]).starts_with("error: "));
+    // The others go on, and take it back.
+    create(&cluster[2], "after", 0);
+    cluster[1].docker(&["swarm", "leave", "--force"]).ok();
+    let old = cluster[0].docker(&["node", "inspect", "node2", "--format", "{{.ID}}"]).ok();
+    let gone = |arguments: &[&str]| {
+        wait_until(PATIENCE, "the old one to go", || {
+            cluster[0].docker(arguments).success().then_some(())
+        });
+    };
+    gone(&["node", "demote", &old]);
+    gone(&["node", "rm", "--force", &old]);
+    let token = cluster[0].docker(&["swarm", "join-token", "--quiet", "manager"]).ok();
+    cluster[1].docker(&["swarm", "join", "--token", &token, "10.77.0.1:2377"]).ok();
+    wait_until(PATIENCE, "three managers", || {
+        let named = nodes(&cluster[1]);
+        (named.len() == 3 && named.concat().matches("Reachable").count() == 2).then_some(())
+    });
+    assert_eq!(services(&cluster[1]), ["after", "web"]);
+}
+
+#[test]
+fn data_of_another_node_and_old_data_are_refused() {
+    if !can_run() {
+        return;
+    }
+    let mut cluster = Cluster::swarm_of(3, 0);
+    create(&cluster[0], "web", 0);
+    let raft = |daemon: &Daemon| daemon.data_root().join("swarm/raft");
+    let kept = cluster.lab().folder().join("kept");
+    fs::create_dir(&kept).expect("a folder");
+
+    // The log of one in the place of another's.
+    cluster[1].stop();
+    fs::rename(raft(&cluster[1]), kept.join("own")).expect("renamed");
+    copy_folder(&raft(&cluster[0]), &raft(&cluster[1]));
+    cluster[1].restart();
+    let said = membership(&cluster[1]);
+    for part in ["error: ", "belongs to manager", "cannot be used by another node"] {
+        assert!(said.contains(part), "{said}");
+    }
+    cluster[1].stop();
+    fs::remove_dir_all(raft(&cluster[1])).expect("removed");
+
+    // Its own of before: it has acknowledged more since.
+    copy_folder(&kept.join("own"), &raft(&cluster[1]));
+    cluster[1].restart();
+    wait_until(PATIENCE, "it to be back", || {
+        nodes(&cluster[0]).contains(&"node2: Ready Reachable".to_owned()).then_some(())
+    });
+    create(&cluster[0], "since", 0);
+    wait_until(PATIENCE, "it to have everything", || {
+        (services(&cluster[1]) == ["since", "web"]).then_some(())
+    });
+    cluster[1].kill();
+    fs::remove_dir_all(raft(&cluster[1])).expect("removed");
+    copy_folder(&kept.join("own"), &raft(&cluster[1]));
+    cluster[1].restart();
+    let said = wait_until(PATIENCE, "it to notice", || {
+        Some(membership(&cluster[1])).filter(|said| said.starts_with("error: "))
+    });
+    assert!(said.contains("this manager's data is older than what it acknowledged"), "{said}");
+    create(&cluster[0], "still", 0);
+    let said = cluster[1].docker(&["node", "ls"]).refused();
+    assert!(said.contains("is older than what it acknowledged"), "{said}");
+}
+
+#[test]
+fn a_removed_manager_does_not_come_back_with_its_old_data() {
+    if !can_run() {
+        return;
+    }
+    let mut cluster = Cluster::swarm_of(3, 0);
+    create(&cluster[0], "web", 0);
+    let folder = cluster[2].data_root().join("swarm");
+    let kept = cluster.lab().folder().join("kept");
+    cluster[2].stop();
+    copy_folder(&folder, &kept);
+    for arguments in [&["node", "demote", "node3"][..], &["node", "rm", "--force", "node3"]] {
+        wait_until(PATIENCE, "it to go", || cluster[0].docker(arguments).success().then_some(()));
+    }
+    let two = ["node1: Ready Leader", "node2: Ready Reachable"];
+    // Twice: what it was told the first time it could not keep, as the old data is put back.
+    for times in 1..3 {
+        cluster[2].restart();
+        wait_until(PATIENCE, "it to be told", || {
+            let told = cluster[2].log().matches("this node stops being a manager").count();
+            (told >= times).then_some(())
+        });
+        assert_eq!(nodes(&cluster[0]), two);
+        create(&cluster[0], &format!("after{times}"), 0);
+        cluster[2].stop();
+        fs::remove_dir_all(&folder).expect("removed");
+        copy_folder(&kept, &folder);
+    }
+    assert_eq!(nodes(&cluster[1]), two);
+}
+
+#[test]
+fn a_copied_folder_becomes_a_swarm_on_another_machine() {
+    if !can_run() {
+        return;
+    }
+    let mut cluster = Cluster::swarm_of(3, 0);
+    cluster.load(&busybox_image_tar(IMAGE));
+    let mut spare = Daemon::start(cluster.lab().host("spare"), &[]);
+    let config = support_config(&cluster);
+    create(&cluster[1], "web", 0);
+    wait_until(PATIENCE, "the third to have it", || {
+        (services(&cluster[2]) == ["web"]).then_some(())
+    });
+    // A manager is stopped, its folder is copied, and it goes on.
+    cluster[2].stop();
+    spare.stop();
+    copy_folder(&cluster[2].data_root().join("swarm"), &spare.data_root().join("swarm"));
+    for lost in 0..2 {
+        cluster[lost].kill_machine();
+    }
+    spare.restart();
+    let listen = format!("{}:2377", spare.host().address());
+    let took = force(&spare, &["--listen-addr", &listen]);
+    assert!(took < FORCE_MAX, "{took:?}");
+    assert_eq!(services(&spare), ["web"]);
+    assert_eq!(spare.docker(&["config", "ls", "--format", "{{.Name}}"]).ok(), config);
+    await_nodes(&spare, &["node1: Down", "node2: Down", "spare: Ready Leader"]);
+    let addr = ["node", "inspect", "self", "--format", "{{.ManagerStatus.Addr}}"];
+    assert_eq!(spare.docker(&addr).ok(), listen);
+    spare.docker(&["node", "rm", "node1", "node2"]).ok();
+    let token = spare.docker(&["swarm", "join-token", "--quiet", "manager"]).ok();
+    cluster[0].restart();
+    cluster[0].docker(&["swarm", "leave", "--force"]).ok();
+    cluster[0].docker(&["swarm", "join", "--token", &token, &listen]).ok();
+    await_nodes(&cluster[0], &["node1: Ready Reachable", "spare: Ready Leader"]);
 }
