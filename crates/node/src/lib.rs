@@ -14,6 +14,7 @@ mod error;
 mod membership;
 mod node;
 mod post;
+mod reattach;
 mod recovery;
 mod remotes;
 mod state;

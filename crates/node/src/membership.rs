@@ -3,6 +3,7 @@
 //! The role follows the certificate: where the cluster gives this node another role, the certificate is renewed, and the
 //! manager is started or stopped. The agent and its containers stay.
 
+use std::io;
 use std::sync::Arc;
 
 use swarm_agent::{Agent, AgentConfig, Executor};
@@ -102,6 +103,10 @@ impl Membership {
         self.materials.identity().node_id
     }
 
+    pub(crate) fn cluster_id(&self) -> String {
+        self.materials.identity().organization
+    }
+
     pub(crate) fn saved(&self) -> &SavedMembership {
         &self.saved
     }
@@ -116,6 +121,18 @@ impl Membership {
 
     pub(crate) fn control(&self) -> Option<Channel> {
         self.managers.local()
+    }
+
+    pub(crate) fn materials(&self) -> TlsMaterials {
+        self.materials.clone()
+    }
+
+    /// From now on the manager at this address is the one to talk to; it names the others.
+    pub(crate) fn reattach(&mut self, folder: &StateFolder, address: &str) -> io::Result<()> {
+        let managers = vec![(String::new(), address.to_owned())];
+        self.managers.replace(&managers);
+        self.saved.managers = managers;
+        folder.save(&self.saved)
     }
 
     /// Why this node's manager could not go on.

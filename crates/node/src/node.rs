@@ -10,7 +10,7 @@ use swarm_ca::{
     CertificateFiles, CertificateRequest, Credentials, Identity, JoinToken, Role, RootCa,
     download_root_ca, request_certificate,
 };
-use swarm_manager::{BackupFolder, Founding};
+use swarm_manager::{BackupFolder, Founding, View};
 use swarm_proto::Channel;
 use swarm_proto::id::new_id;
 use swarm_proto::v1::ClusterSpec;
@@ -22,6 +22,7 @@ use crate::addresses::{Addresses, Given, MANAGER_PORT, resolve, split};
 use crate::error::NodeError;
 use crate::membership::Membership;
 use crate::post::Beginning;
+use crate::reattach::Reattachment;
 use crate::recovery;
 use crate::state::{SavedMembership, StateFolder};
 
@@ -303,12 +304,18 @@ impl Node {
     /// Docker's refusals; nothing is kept then, but where a manager is slow the join goes on in the background.
     pub async fn join(&self, options: JoinOptions) -> Result<(), NodeError> {
         let changing = self.shared.changing.lock().await;
-        self.refuse_member()?;
         if options.remote_addrs.iter().all(String::is_empty) {
+            self.refuse_member()?;
             return Err(NodeError::invalid("at least 1 remote address is required to join"));
         }
-        let token = JoinToken::parse(&options.join_token)
-            .map_err(|_| NodeError::invalid("invalid join token"))?;
+        let token = JoinToken::parse(&options.join_token);
+        if let Ok(token) = &token
+            && let Some(reattachment) = self.reattachment(token)
+        {
+            return self.reattach(&reattachment, &options.remote_addrs).await;
+        }
+        self.refuse_member()?;
+        let token = token.map_err(|_| NodeError::invalid("invalid join token"))?;
         let given = Given {
             listen: &options.listen_addr,
             advertise: &options.advertise_addr,
@@ -325,6 +332,26 @@ impl Node {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(NodeError::system("joining was interrupted")),
             Err(_) => Err(NodeError::join_timeout()),
+        }
+    }
+
+    fn reattachment(&self, token: &JoinToken) -> Option<Reattachment> {
+        Reattachment::of(self.current().membership.as_ref()?, token)
+    }
+
+    /// Shows a worker whose managers are gone another one; the caller holds `changing`.
+    async fn reattach(
+        &self,
+        reattachment: &Reattachment,
+        remotes: &[String],
+    ) -> Result<(), NodeError> {
+        let remotes: Vec<String> = remotes.iter().filter_map(|address| dialled(address)).collect();
+        let address = reattachment.find(&remotes).await?;
+        match &mut self.current().membership {
+            Some(membership) => membership
+                .reattach(&self.shared.folder, &address)
+                .map_err(|error| NodeError::system(error.to_string())),
+            None => Err(NodeError::no_swarm()),
         }
     }
 
@@ -472,6 +499,21 @@ impl Node {
             }),
             None if current.error.is_empty() => Err(NodeError::not_a_manager()),
             None => Err(NodeError::broken(&current.error)),
+        }
+    }
+
+    /// The cluster that this node is in, and what its manager's figures are made of, as far as there are such.
+    pub async fn figures(&self) -> (String, Option<View>) {
+        let found = {
+            let current = self.current();
+            current
+                .membership
+                .as_ref()
+                .map(|membership| (membership.cluster_id(), membership.post()))
+        };
+        match found {
+            Some((cluster_id, post)) => (cluster_id, post.figures().await),
+            None => (String::new(), None),
         }
     }
 

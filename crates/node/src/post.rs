@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use swarm_ca::{Role, TlsMaterials};
-use swarm_manager::{BackupSource, Founding, Manager, ManagerConfig};
+use swarm_manager::{BackupSource, Founding, Manager, ManagerConfig, View};
 use swarm_raft::Seed;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -107,6 +107,11 @@ impl Post {
         tokio::time::timeout(REFORM_MAX, reformed)
             .await
             .map_err(|_| NodeError::unavailable("the new cluster was not ready in time"))
+    }
+
+    /// What the manager's figures are made of, where this node is one.
+    pub(crate) async fn figures(&self) -> Option<View> {
+        self.holder.lock().await.as_ref().map(Manager::figures)
     }
 
     /// Starts the manager.

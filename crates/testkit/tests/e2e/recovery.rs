@@ -489,14 +489,13 @@ fn a_copied_folder_becomes_a_swarm_on_another_machine() {
     if !can_run() {
         return;
     }
-    let mut cluster = Cluster::swarm_of(3, 0);
+    let mut cluster = Cluster::swarm_of(3, 1);
     cluster.load(&busybox_image_tar(IMAGE));
     let mut spare = Daemon::start(cluster.lab().host("spare"), &[]);
     let config = support_config(&cluster);
-    create(&cluster[1], "web", 0);
-    wait_until(PATIENCE, "the third to have it", || {
-        (services(&cluster[2]) == ["web"]).then_some(())
-    });
+    create(&cluster[1], "web", 4);
+    await_running(&cluster[2], "web", 4);
+    let before = processes(&cluster[3]);
     // A manager is stopped, its folder is copied, and it goes on.
     cluster[2].stop();
     spare.stop();
@@ -510,13 +509,25 @@ fn a_copied_folder_becomes_a_swarm_on_another_machine() {
     assert!(took < FORCE_MAX, "{took:?}");
     assert_eq!(services(&spare), ["web"]);
     assert_eq!(spare.docker(&["config", "ls", "--format", "{{.Name}}"]).ok(), config);
-    await_nodes(&spare, &["node1: Down", "node2: Down", "spare: Ready Leader"]);
     let addr = ["node", "inspect", "self", "--format", "{{.ManagerStatus.Addr}}"];
     assert_eq!(spare.docker(&addr).ok(), listen);
+    // The worker never heard of this address; its containers stay while it is shown it.
+    let token = spare.docker(&["swarm", "join-token", "--quiet", "worker"]).ok();
+    let join = |remote: &str| cluster[3].docker(&["swarm", "join", "--token", &token, remote]);
+    let said = join("10.77.0.99:2377").refused();
+    assert!(said.contains("is not a manager of this node's swarm"), "{said}");
+    assert_eq!(join(&listen).ok(), "This node joined a swarm as a worker.");
+    let all = ["node1: Down", "node2: Down", "node4: Ready", "spare: Ready Leader"];
+    await_nodes(&spare, &all);
+    let said = join(&listen).refused();
+    assert!(said.contains("This node is already part of a swarm."), "{said}");
+    let after = processes(&cluster[3]);
+    assert!(before.iter().all(|kept| after.get(kept.0) == Some(kept.1)), "none was touched");
+
     spare.docker(&["node", "rm", "node1", "node2"]).ok();
     let token = spare.docker(&["swarm", "join-token", "--quiet", "manager"]).ok();
     cluster[0].restart();
     cluster[0].docker(&["swarm", "leave", "--force"]).ok();
     cluster[0].docker(&["swarm", "join", "--token", &token, &listen]).ok();
-    await_nodes(&cluster[0], &["node1: Ready Reachable", "spare: Ready Leader"]);
+    await_nodes(&cluster[0], &["node1: Ready Reachable", "node4: Ready", "spare: Ready Leader"]);
 }
