@@ -61,3 +61,62 @@ fn desired(node: &Node) -> NodeRole {
 fn is_accepted(node: &Node) -> bool {
     node.spec.as_ref().is_some_and(|spec| spec.membership() == Membership::Accepted)
 }
+
+#[cfg(test)]
+mod tests {
+    use swarm_proto::v1::BlacklistedCertificate;
+    use swarm_store::{DEFAULT_CLUSTER_NAME, ImmediateProposer, Store};
+
+    use super::*;
+
+    fn node(id: &str, desired: NodeRole) -> Node {
+        with_role(Node { id: id.into(), role: desired.into(), ..Node::default() }, desired)
+    }
+
+    async fn store(nodes: &[(&str, NodeRole)]) -> Store {
+        let store = ImmediateProposer::store();
+        let made = store.update(|transaction| {
+            let mut cluster = Cluster { id: "c".into(), ..Cluster::default() };
+            let spec = cluster.spec.get_or_insert_default();
+            spec.annotations.get_or_insert_default().name = DEFAULT_CLUSTER_NAME.into();
+            let removed = BlacklistedCertificate::default();
+            cluster.blacklisted_certificates.insert("me".into(), removed.clone());
+            cluster.blacklisted_certificates.insert("gone".into(), removed);
+            transaction.create(cluster)?;
+            nodes.iter().try_for_each(|(id, role)| transaction.create(node(id, *role)))
+        });
+        made.await.expect("made");
+        store
+    }
+
+    /// Who is to be what afterwards.
+    async fn check(nodes: &[(&str, NodeRole)], expect: &[(&str, NodeRole)]) {
+        let store = store(nodes).await;
+        for _ in 0..2 {
+            store.update(|transaction| reform(transaction, "me")).await.expect("done");
+            let tables = store.view();
+            let mut found: Vec<_> =
+                tables.iter::<Node>().map(|node| (node.id.clone(), desired(node))).collect();
+            found.sort();
+            let expect: Vec<_> =
+                expect.iter().map(|(id, role)| ((*id).to_owned(), *role)).collect();
+            assert_eq!(found, expect);
+            let cluster = tables.cluster().expect("there");
+            let removed: Vec<_> = cluster.blacklisted_certificates.keys().collect();
+            assert_eq!(removed, ["gone"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn one_manager_is_left() {
+        use NodeRole::{Manager, Worker};
+        check(
+            &[("a", Manager), ("b", Worker), ("me", Manager)],
+            &[("a", Worker), ("b", Worker), ("me", Manager)],
+        )
+        .await;
+        // It was being demoted, or was removed.
+        check(&[("a", Manager), ("me", Worker)], &[("a", Worker), ("me", Manager)]).await;
+        check(&[("a", Manager)], &[("a", Worker), ("me", Manager)]).await;
+    }
+}

@@ -1,4 +1,5 @@
 //! Recovery from a disaster: a new cluster forced out of one manager's data, backups, damaged logs, copied data.
+#![expect(clippy::print_stdout, reason = "figures, for whoever runs the tests with --nocapture")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -6,7 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use swarm_testkit::{Cluster, Daemon, Engine, Lab, busybox_image_tar, swarm_binary, wait_until};
+use serde_json::Value;
+use swarm_testkit::{
+    Cluster, Daemon, Engine, Lab, StockEngine, busybox_image_tar, require_command, swarm_binary,
+    wait_until,
+};
 
 use crate::support::{IMAGE, PATIENCE, await_running, can_run, processes, request};
 
@@ -69,6 +74,12 @@ fn one_manager_goes_on_alone_after_the_loss_of_the_quorum() {
     let id = cluster[0].docker(&["info", "--format", "{{.Swarm.Cluster.ID}}"]).ok();
     cluster[1].kill_machine();
     cluster[2].kill_machine();
+    let file = cluster.lab().folder().join("none.backup");
+    let said = wait_until(PATIENCE, "the quorum to be missed", || {
+        swarm(&cluster[0], &["backup", file.to_str().expect("plain")]).err()
+    });
+    assert!(said.contains("no consistent backup can be made now"), "{said}");
+    assert!(!file.exists());
 
     let took = force(&cluster[0], &["--listen-addr", "10.77.0.1:2377"]);
     assert!(took < FORCE_MAX, "{took:?}");
@@ -272,6 +283,96 @@ fn a_swarm_is_backed_up_and_restored_elsewhere() {
     assert!(before.iter().all(|kept| after.get(kept.0) == Some(kept.1)), "none was touched");
     create(&spare, "new", 1);
     await_running(&spare, "new", 1);
+    // A manager of old is none of the new swarm's.
+    cluster[1].host().reconnect();
+    cluster[1].restart();
+    await_nodes(&spare, &["node1: Down", "node2: Ready", "node3: Ready", "spare: Ready Leader"]);
+    assert!(!cluster[1].docker(&["node", "ls"]).success());
+}
+
+#[test]
+fn a_new_cluster_that_was_interrupted_is_finished() {
+    if !can_run() {
+        return;
+    }
+    let mut cluster = Cluster::swarm_of(2, 0);
+    create(&cluster[1], "web", 0);
+    wait_until(PATIENCE, "it to be everywhere", || {
+        (services(&cluster[0]) == ["web"]).then_some(())
+    });
+    cluster[0].kill();
+    cluster[1].kill();
+    // As a crash leaves it that comes right after the command.
+    let path = cluster[0].data_root().join("swarm/state.json");
+    let mut state: Value = serde_json::from_slice(&fs::read(&path).expect("reads")).expect("JSON");
+    state["force_new_cluster"] = Value::Bool(true);
+    fs::write(&path, state.to_string()).expect("writes");
+    cluster[0].restart();
+    await_nodes(&cluster[0], &["node1: Ready Leader", "node2: Down"]);
+    assert_eq!(services(&cluster[0]), ["web"]);
+    assert!(!fs::read_to_string(&path).expect("reads").contains("force_new_cluster"));
+}
+
+#[test]
+fn a_full_disk_stops_the_manager_and_loses_nothing() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::new();
+    let mut daemon = Daemon::start(lab.host("node1"), &[]);
+    let raft = daemon.data_root().join("swarm/raft");
+    let raft = raft.to_str().expect("plain").to_owned();
+    let on_host = |daemon: &Daemon, command: &[&str]| {
+        let status = daemon.host().command(command[0]).args(&command[1..]).status();
+        assert!(status.expect("it runs").success(), "{command:?}");
+    };
+    on_host(&daemon, &["mkdir", "-p", &raft]);
+    on_host(&daemon, &["mount", "-t", "tmpfs", "-o", "size=30m", "tmpfs", &raft]);
+    daemon.docker(&["swarm", "init", "--advertise-addr", "10.77.0.1"]).ok();
+    create(&daemon, "first", 0);
+    let data = "A".repeat(400 << 10);
+    let mut acknowledged = 0;
+    let said = loop {
+        let body = format!(r#"{{"Name":"c{acknowledged}","Data":"{data}"}}"#);
+        match request(&daemon, "POST", "/configs/create", body.as_bytes()) {
+            (201, _) => acknowledged += 1,
+            (_, answer) => break answer.to_string(),
+        }
+        assert!(acknowledged < 200, "30 MB hold no more");
+    };
+    println!("{acknowledged} configs, then {said}");
+    let said = wait_until(PATIENCE, "it to be told", || {
+        Some(membership(&daemon)).filter(|said| said.starts_with("error: "))
+    });
+    assert!(said.contains("No space left on device"), "{said}");
+    let said = daemon.docker(&["service", "ls"]).refused();
+    assert!(said.contains("No space left on device"), "{said}");
+    on_host(&daemon, &["mount", "-o", "remount,size=200m", &raft]);
+    daemon.stop();
+    daemon.restart();
+    let kept = wait_until(PATIENCE, "the manager to lead", || {
+        let listed = daemon.docker(&["config", "ls", "--quiet"]);
+        listed.success().then(|| listed.stdout.lines().count())
+    });
+    assert!(kept >= acknowledged, "{kept} of {acknowledged}");
+    create(&daemon, "again", 0);
+    assert_eq!(services(&daemon), ["again", "first"]);
+    daemon.stop();
+    on_host(&daemon, &["umount", &raft]);
+}
+
+#[test]
+fn a_stock_worker_comes_back_to_a_new_cluster() {
+    if !(can_run() && require_command("dockerd")) {
+        return;
+    }
+    let mut cluster = Cluster::swarm_of(2, 0);
+    let stock = StockEngine::start(cluster.lab().host("stock"), &[]);
+    let token = cluster[0].docker(&["swarm", "join-token", "--quiet", "worker"]).ok();
+    stock.docker(&["swarm", "join", "--token", &token, "10.77.0.1:2377"]).ok();
+    cluster[1].kill();
+    force(&cluster[0], &[]);
+    await_nodes(&cluster[0], &["node1: Ready Leader", "node2: Down", "stock: Ready"]);
 }
 
 #[test]
