@@ -242,15 +242,15 @@ impl Manager {
         }
     }
 
-    /// Waits until this manager's Raft member has failed, and tells why: it must be stopped then.
+    /// Waits until this manager's member has failed, and tells why: it must be stopped then, and may start again once
+    /// the cause is mended.
     pub fn failed(&self) -> impl Future<Output = String> + Send + use<> {
         let mut status = self.raft.watch();
         async move {
             let failed = status.wait_for(|status| status.failure.is_some()).await;
-            let failure = failed.ok().and_then(|status| status.failure.clone());
-            match failure {
+            match failed.ok().and_then(|status| status.failure.clone()) {
                 Some(failure) => failure,
-                // A member that was stopped by request has not failed.
+                // Stopped because it was asked to.
                 None => std::future::pending().await,
             }
         }

@@ -135,11 +135,6 @@ impl Membership {
         folder.save(&self.saved)
     }
 
-    /// Why this node's manager could not go on.
-    pub(crate) fn failure(&self) -> Option<String> {
-        self.post.failure().clone()
-    }
-
     /// The place of this node's manager.
     pub(crate) fn post(&self) -> Arc<Post> {
         self.post.clone()

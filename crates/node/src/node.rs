@@ -435,12 +435,11 @@ impl Node {
         let _changing = self.shared.changing.lock().await;
         let post = {
             let current = self.current();
-            let failure = current.membership.as_ref().and_then(Membership::failure);
-            if let Some(failure) = failure.filter(|_| !force) {
-                return Err(NodeError::leaves_broken(&failure));
-            }
             match &current.membership {
-                Some(membership) => membership.is_manager().then(|| membership.post()),
+                Some(membership) => {
+                    let post = membership.post();
+                    (membership.is_manager() || post.trouble().is_some()).then_some(post)
+                }
                 None if current.error.is_empty() => return Err(NodeError::no_swarm()),
                 None if !force => return Err(NodeError::leaves_broken(&current.error)),
                 None => None,
@@ -464,14 +463,11 @@ impl Node {
         let current = self.current();
         match &current.membership {
             Some(membership) => NodeStatus {
-                state: match membership.failure() {
-                    None => LocalState::Active,
-                    Some(_) => LocalState::Error,
-                },
+                state: LocalState::Active,
                 node_id: membership.node_id(),
                 node_addr: host_of(&membership.saved().advertise_addr),
                 is_manager: membership.is_manager(),
-                error: membership.failure().unwrap_or_default(),
+                error: membership.post().trouble().unwrap_or_default(),
                 managers: membership.known_managers(),
             },
             None => NodeStatus {
@@ -493,10 +489,12 @@ impl Node {
     pub fn control(&self) -> Result<Channel, NodeError> {
         let current = self.current();
         match &current.membership {
-            Some(membership) => membership.control().ok_or_else(|| match membership.failure() {
-                None => NodeError::worker(),
-                Some(failure) => NodeError::broken(&failure),
-            }),
+            Some(membership) => {
+                membership.control().ok_or_else(|| match membership.post().trouble() {
+                    Some(trouble) => NodeError::manager_down(&trouble),
+                    None => NodeError::worker(),
+                })
+            }
             None if current.error.is_empty() => Err(NodeError::not_a_manager()),
             None => Err(NodeError::broken(&current.error)),
         }

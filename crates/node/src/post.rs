@@ -3,14 +3,15 @@
 //! ```text
 //!   certificate: worker ──> manager: take up (join the group, or go on from the log)
 //!                manager ──> worker, or removed by the others: give up, and forget the log
+//!   the log cannot be written: give up, keep the log, take up again after a while
 //! ```
 //!
 //! Mirrors the manager half of SwarmKit's `node.Node`.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use swarm_ca::{Role, TlsMaterials};
 use swarm_manager::{BackupSource, Founding, Manager, ManagerConfig, View};
@@ -27,6 +28,8 @@ use crate::state::{SavedMembership, StateFolder};
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// A node may wait for long until the others can admit it.
 const RETRY_MAX: Duration = Duration::from_secs(5);
+/// A manager that ran for so long before it failed is started again without a pause.
+const STEADY: Duration = Duration::from_secs(30);
 /// How long the start of a daemon waits for the others; a manager without a quorum starts all the same.
 const READY_MAX: Duration = Duration::from_secs(5);
 /// A manager alone has nobody to wait for but its own disk.
@@ -47,8 +50,8 @@ pub(crate) struct Post {
     founder_id: AtomicU64,
     /// Whether the next start leaves all other managers behind.
     forced: AtomicBool,
-    /// Why the manager that was held last could not go on; its data is left as it is.
-    failure: StdMutex<Option<String>>,
+    /// Why there is no manager although there should be one.
+    trouble: StdMutex<Option<String>>,
 }
 
 /// What a manager begins with.
@@ -86,8 +89,17 @@ impl Post {
             holder: Mutex::default(),
             founder_id,
             forced,
-            failure: StdMutex::default(),
+            trouble: StdMutex::default(),
         }
+    }
+
+    /// Why this node's manager is down, where it failed.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     /// The managers in reach and out of reach, where this node is a manager and somebody leads.
@@ -141,7 +153,7 @@ impl Post {
         });
         let manager = manager.await.map_err(|error| match error {
             swarm_manager::ManagerError::Join(_) => NodeError::unavailable(error.to_string()),
-            other => NodeError::system(with_causes(&other)),
+            other => NodeError::system(causes(&other)),
         })?;
         self.founder_id.store(0, Ordering::Relaxed);
         self.managers.set_local(Some(manager.channel()));
@@ -173,34 +185,32 @@ impl Post {
 
     /// Starts and stops the manager as the certificate says, for ever.
     pub(crate) async fn keep(&self) {
+        let mut pause = RETRY_FIRST;
         loop {
-            let held = self
-                .holder
-                .lock()
-                .await
-                .as_ref()
-                .map(|manager| (manager.removed(), manager.failed()));
+            let held = self.holder.lock().await.as_ref().map(|m| (m.removed(), m.failed()));
             let Some((removed, failed)) = held else {
                 self.materials.wait_for(|identity| identity.role == Role::Manager).await;
                 self.start().await;
                 continue;
             };
+            let began = Instant::now();
             let end = tokio::select! {
                 _ = self.materials.wait_for(|identity| identity.role == Role::Worker) => End::Demoted,
                 () = removed => End::Removed,
                 failure = failed => End::Failed(failure),
             };
-            info!(?end, "this node stops being a manager");
-            self.give_up(false).await;
             if let End::Failed(failure) = end {
-                // Its data stays for whoever looks into it, until the cluster makes a worker of this node.
-                *self.failure() = Some(failure);
-                self.materials.wait_for(|identity| identity.role == Role::Worker).await;
-                *self.failure() = None;
-                self.forget_now();
+                pause = if began.elapsed() > STEADY { RETRY_FIRST } else { pause };
+                self.give_up_for_now(&failure).await;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY_MAX);
                 continue;
             }
-            self.forget_now();
+            info!(?end, "this node stops being a manager");
+            self.give_up(false).await;
+            if let Err(error) = self.forget() {
+                warn!(%error, "forgetting the manager's data failed");
+            }
             if end == End::Removed {
                 let demoted = self.materials.wait_for(|identity| identity.role == Role::Worker);
                 // Else it may have been promoted again meanwhile, and asks to be admitted.
@@ -209,15 +219,12 @@ impl Post {
         }
     }
 
-    /// Why this node's manager could not go on.
-    pub(crate) fn failure(&self) -> MutexGuard<'_, Option<String>> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn forget_now(&self) {
-        if let Err(error) = self.forget() {
-            warn!(%error, "forgetting the manager's data failed");
-        }
+    /// Stops a manager whose log failed; what it has is kept.
+    async fn give_up_for_now(&self, failure: &str) {
+        let trouble = format!("{} cannot be used ({failure})", self.folder.raft().display());
+        warn!(trouble, "this node's manager has stopped and will be started again");
+        self.note_trouble(Some(trouble));
+        self.give_up(false).await;
     }
 
     /// Tries to start the manager until it runs, or the certificate says otherwise.
@@ -225,14 +232,24 @@ impl Post {
         let mut pause = RETRY_FIRST;
         while self.materials.identity().role == Role::Manager {
             match self.take_up(Beginning::GoOn).await {
-                Ok(()) => return info!("this node is a manager now"),
-                Err(error) => warn!(%error, "this node cannot be a manager yet"),
+                Ok(()) => {
+                    info!("this node is a manager now");
+                    return self.note_trouble(None);
+                }
+                Err(error) => {
+                    warn!(%error, "this node cannot be a manager yet");
+                    // Who was promoted just now and waits to be admitted has no trouble.
+                    if self.trouble().is_some() {
+                        self.note_trouble(Some(error.to_string()));
+                    }
+                }
             }
             let demoted = self.materials.wait_for(|identity| identity.role == Role::Worker);
             // Whichever comes first: both are looked at again.
             let _ = tokio::time::timeout(pause, demoted).await;
             pause = (pause * 2).min(RETRY_MAX);
         }
+        self.note_trouble(None);
     }
 
     /// A member that was removed never comes back: the next time this node joins as another one.
@@ -244,16 +261,15 @@ impl Post {
     }
 }
 
-/// An error with all its causes, each once: some errors say what their cause says.
-fn with_causes(error: &dyn std::error::Error) -> String {
+/// An error with all that caused it.
+fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
+    for cause in std::iter::successors(error.source(), |error| error.source()) {
+        let cause = cause.to_string();
+        // Some errors tell their cause themselves.
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
         }
-        cause = error.source();
     }
     text
 }

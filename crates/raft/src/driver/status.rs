@@ -53,7 +53,7 @@ pub struct Status {
     pub first: u64,
     /// Whether the member has stopped, by request or because its log failed.
     pub stopped: bool,
-    /// Why it stopped, with all causes, where that was not by request.
+    /// Why it stopped, where nobody asked it to: the whole chain of causes.
     pub failure: Option<String>,
 }
 

@@ -1,6 +1,5 @@
 //! The raft thread: takes what waits, lets the core decide, carries out its orders.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -28,6 +27,12 @@ const BATCH_MAX: usize = 1024;
 
 /// A submission that the leader could not append yet.
 type Held = (Vec<u8>, u64, u64);
+
+/// An error with all that caused it.
+fn causes(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
 
 /// The thread's state.
 pub(super) struct Thread {
@@ -89,15 +94,18 @@ impl Thread {
         let raft_id = self.member.id();
         // A panic of the algorithm's, which asserts its invariants, ends the member as any failure does.
         let served = catch_unwind(AssertUnwindSafe(|| self.serve(inputs)));
+        let served = served.unwrap_or_else(|panic| Err(RaftError::panicked(panic.as_ref())));
         let failure = match served {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(with_causes(&error)),
-            Err(panic) => Some(format!("the raft thread panicked: {}", panic_text(panic.as_ref()))),
+            Ok(()) => {
+                tracing::debug!(raft.id = raft_id, "raft member stopped");
+                None
+            }
+            Err(error) => {
+                let causes = causes(&error);
+                tracing::error!(raft.id = raft_id, error = causes, "raft member failed");
+                Some(causes)
+            }
         };
-        match &failure {
-            None => tracing::debug!(raft.id = raft_id, "raft member stopped"),
-            Some(failure) => tracing::error!(raft.id = raft_id, failure, "raft member failed"),
-        }
         self.proposals.fail(|| RaftError::Stopped);
         self.reads.fail();
         if self.serving {
@@ -363,16 +371,6 @@ impl Thread {
         }
         Ok(())
     }
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason told")
 }
 
 fn outgoing(message: &Message) -> Outgoing {
