@@ -1,5 +1,6 @@
 //! Doubles of the two borders, and the router driven by one request at a time.
 
+mod backup;
 mod bad_input;
 mod cli;
 mod control;
