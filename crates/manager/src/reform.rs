@@ -80,7 +80,7 @@ mod tests {
             let spec = cluster.spec.get_or_insert_default();
             spec.annotations.get_or_insert_default().name = DEFAULT_CLUSTER_NAME.into();
             let removed = BlacklistedCertificate::default();
-            cluster.blacklisted_certificates.insert("me".into(), removed.clone());
+            cluster.blacklisted_certificates.insert("me".into(), removed);
             cluster.blacklisted_certificates.insert("gone".into(), removed);
             transaction.create(cluster)?;
             nodes.iter().try_for_each(|(id, role)| transaction.create(node(id, *role)))
