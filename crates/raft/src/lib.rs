@@ -18,7 +18,7 @@ pub use driver::{
     Role, StateMachine, Status, Transport,
 };
 pub use error::RaftError;
-pub use log::{LogError, LogStore};
+pub use log::{LogError, LogStore, has_log};
 pub use sealer::{Plain, SealError, Sealer};
 pub use store_adapter::{Members, RaftProposer, StoreMachine};
 pub use wire::Peer;

@@ -30,6 +30,8 @@ pub(super) enum Input {
     SnapshotSent { peer: u64, sent: bool },
     /// Take a snapshot and compact now.
     Snapshot { done: Done },
+    /// Write the whole log anew, as the sealer seals now.
+    Reseal { done: Done },
     /// The snapshot that was begun has been written, or not.
     SnapshotMade(Box<Result<Snapshot, LogError>>),
     /// End the thread.
