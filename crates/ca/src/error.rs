@@ -25,6 +25,18 @@ pub enum CaError {
     /// A private key cannot be read, or is of a kind that we cannot use.
     #[error("malformed private key")]
     MalformedKey,
+    /// The text is no unlock key.
+    #[error("invalid key string")]
+    MalformedUnlockKey,
+    /// The key file is locked, and no unlock key is known.
+    #[error("the node's key is locked")]
+    Locked,
+    /// The key file is locked with another unlock key.
+    #[error("invalid key provided")]
+    InvalidUnlockKey,
+    /// The Raft log could not be sealed with another key.
+    #[error("the Raft log is still sealed with its old key")]
+    Unsealed,
     /// The key does not belong to the certificate.
     #[error("certificate key mismatch")]
     KeyMismatch,
