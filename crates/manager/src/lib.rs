@@ -18,6 +18,7 @@ mod founding;
 mod group;
 mod health;
 mod log_broker;
+mod log_keys;
 mod manager;
 mod member_file;
 mod node_ca;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
-use swarm_ca::{Identity, TlsMaterials, local_from};
+use swarm_ca::{CaError, CertificateFiles, Identity, Renewer, TlsMaterials, local_from};
 use swarm_proto::Channel;
 use swarm_proto::v1::RaftMember;
 use swarm_raft::{Members, RaftConfig, RaftError, RaftNode, RaftProposer, StoreMachine};
@@ -23,6 +23,7 @@ use tracing::info;
 use crate::forward::Leaders;
 use crate::founding::Founding;
 use crate::group::{Group, PeerTransport, joining};
+use crate::log_keys::{KeyKeeper, LogSealer};
 use crate::member_file::{MemberFile, MemberFileError};
 use crate::presence::{follow_members, is_specified, present};
 use crate::services::{Server, Services};
@@ -47,6 +48,10 @@ pub struct ManagerConfig {
     pub advertise_addr: String,
     /// This node's certificate and the root.
     pub materials: TlsMaterials,
+    /// Where the keys of the log are kept, and how they are locked.
+    pub files: CertificateFiles,
+    /// What renews this node's certificate, where its key lay open on disk.
+    pub renewer: Renewer,
     /// What founds the cluster, on its first manager's first start.
     pub founding: Option<Founding>,
     /// Other managers' addresses, to join through and to be found by again.
@@ -65,6 +70,9 @@ pub enum ManagerError {
     /// The log is not this node's.
     #[error(transparent)]
     Member(#[from] MemberFileError),
+    /// The keys of the log cannot be kept.
+    #[error("could not prepare the keys of the manager's log: {0}")]
+    Keys(#[from] CaError),
     /// No manager admitted this one.
     #[error("{}", swarm_ca::rpc_error_text(.0))]
     Join(Box<Status>),
@@ -90,6 +98,7 @@ impl Manager {
     pub async fn start(config: ManagerConfig) -> Result<Self, ManagerError> {
         let identity = config.materials.identity();
         let known = MemberFile::load(&config.raft_dir, &identity.node_id, &identity.organization)?;
+        let sealer = LogSealer::prepare(&config.files, &config.raft_dir)?;
         let own_addr = own_addr(&config, known.as_ref());
         let proposer = Arc::new(RaftProposer::default());
         let store = Store::new(proposer.clone());
@@ -126,7 +135,7 @@ impl Manager {
         };
         let machine = StoreMachine::new(store.clone(), members.clone());
         let raft = RaftNode::start(
-            raft_config(raft_id, config.raft_dir, founding.as_ref().map(|_| &own)),
+            raft_config(raft_id, config.raft_dir, &sealer, founding.as_ref().map(|_| &own)),
             Box::new(machine),
             Arc::new(group.transport.clone()),
         )?;
@@ -136,6 +145,14 @@ impl Manager {
         let mut tasks = JoinSet::new();
         tasks.spawn(follow_members(group.clone(), raft_id, peers));
         tasks.spawn(present(group.clone(), own, config.remotes));
+        let keeper = KeyKeeper {
+            store: store.clone(),
+            files: config.files,
+            raft: raft.clone(),
+            sealer,
+            renewer: config.renewer,
+        };
+        tasks.spawn(keeper.run());
         let duties = Duties {
             node_id: identity.node_id.clone(),
             store: store.clone(),
@@ -241,8 +258,14 @@ fn own_addr(config: &ManagerConfig, known: Option<&MemberFile>) -> String {
     format!("0.0.0.0:{port}")
 }
 
-fn raft_config(raft_id: u64, dir: PathBuf, founder: Option<&RaftMember>) -> RaftConfig {
+fn raft_config(
+    raft_id: u64,
+    dir: PathBuf,
+    sealer: &LogSealer,
+    founder: Option<&RaftMember>,
+) -> RaftConfig {
     let mut raft = RaftConfig::new(raft_id, dir);
+    raft.sealer = Arc::new(sealer.clone());
     raft.tick = TICK;
     raft.member.election_ticks = ELECTION_TICKS;
     raft.member.election_ticks_max = ELECTION_TICKS_MAX;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use swarm_agent::{Agent, AgentConfig, Executor};
-use swarm_ca::{CertificateFiles, Renewer, Role, TlsMaterials};
+use swarm_ca::{CertificateFiles, Renewer, Role, TlsMaterials, UnlockKey};
 use swarm_manager::Founding;
 use swarm_proto::Channel;
 use swarm_proto::v1::{NodeTlsInfo, SessionMessage};
@@ -25,6 +25,7 @@ const MESSAGES_WAITING_MAX: usize = 16;
 /// The parts of a running membership.
 pub(crate) struct Membership {
     materials: TlsMaterials,
+    files: CertificateFiles,
     managers: Arc<Managers>,
     post: Arc<Post>,
     tasks: JoinSet<()>,
@@ -37,22 +38,32 @@ impl Membership {
     pub(crate) async fn start(
         folder: &StateFolder,
         mut saved: SavedMembership,
+        files: CertificateFiles,
         executor: Arc<dyn Executor>,
         founding: Option<Founding>,
     ) -> Result<Self, NodeError> {
-        let files = CertificateFiles::in_state(folder.root());
         let materials = files.load().map_err(|error| {
             NodeError::system(format!("this node's certificate cannot be used: {error}"))
         })?;
         let managers = Managers::new(materials.clone(), &saved.managers);
-        let post =
-            Arc::new(Post::new(folder.clone(), saved.clone(), materials.clone(), managers.clone()));
+        let renewer = Renewer::new(materials.clone(), files.clone());
+        let post = Arc::new(Post::new(
+            folder.clone(),
+            saved.clone(),
+            materials.clone(),
+            files.clone(),
+            renewer.clone(),
+            managers.clone(),
+        ));
         if materials.identity().role == Role::Manager {
             post.take_up(founding).await?;
             if std::mem::take(&mut saved.raft_id) != 0 {
                 // It is kept beside the log from now on, and goes with it.
                 folder.save(&saved).map_err(|error| NodeError::system(error.to_string()))?;
             }
+        } else if let Err(error) = post.forget() {
+            // The daemon may have stopped between a demotion and this.
+            warn!(%error, "forgetting the data of a manager failed");
         }
         let (news, messages) = mpsc::channel(MESSAGES_WAITING_MAX);
         let agent = Agent::open(AgentConfig {
@@ -67,7 +78,6 @@ impl Membership {
             NodeError::system(format!("this node's tasks cannot be read: {error}"))
         })?;
         let (register, registered) = watch::channel(false);
-        let renewer = Renewer::new(materials.clone(), files);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { agent.run().await });
         let follower = Follower {
@@ -83,9 +93,11 @@ impl Membership {
         tasks.spawn(async move { keeper.keep().await });
         let reach = managers.clone();
         tasks.spawn(async move {
-            renewer.run(move || reach.choose().map(|(_, channel)| channel)).await;
+            renewer
+                .run(move |materials| reach.choose_as(materials).map(|(_, channel)| channel))
+                .await;
         });
-        Ok(Self { materials, managers, post, tasks, saved, registered })
+        Ok(Self { materials, files, managers, post, tasks, saved, registered })
     }
 
     pub(crate) fn node_id(&self) -> String {
@@ -111,6 +123,11 @@ impl Membership {
     /// The place of this node's manager.
     pub(crate) fn post(&self) -> Arc<Post> {
         self.post.clone()
+    }
+
+    /// What locks this node's disk.
+    pub(crate) fn unlock_key(&self) -> Option<UnlockKey> {
+        self.files.lock().key
     }
 
     /// Tells when the agent has its first session.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use swarm_ca::{Role, TlsMaterials};
+use swarm_ca::{CertificateFiles, RaftKeys, Renewer, Role, TlsMaterials};
 use swarm_manager::{Founding, Manager, ManagerConfig};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -38,6 +38,8 @@ pub(crate) struct Post {
     folder: StateFolder,
     saved: SavedMembership,
     materials: TlsMaterials,
+    files: CertificateFiles,
+    renewer: Renewer,
     managers: Arc<Managers>,
     holder: Mutex<Option<Manager>>,
     /// The founder's Raft identity, good for the first start; later ones are told by the log's directory.
@@ -56,10 +58,13 @@ impl Post {
         folder: StateFolder,
         saved: SavedMembership,
         materials: TlsMaterials,
+        files: CertificateFiles,
+        renewer: Renewer,
         managers: Arc<Managers>,
     ) -> Self {
         let founder_id = AtomicU64::new(saved.raft_id);
-        Self { folder, saved, materials, managers, holder: Mutex::default(), founder_id }
+        let holder = Mutex::default();
+        Self { folder, saved, materials, files, renewer, managers, holder, founder_id }
     }
 
     /// The managers in reach and out of reach, where this node is a manager and somebody leads.
@@ -82,6 +87,8 @@ impl Post {
             listener,
             advertise_addr: self.saved.advertise_addr.clone(),
             materials: self.materials.clone(),
+            files: self.files.clone(),
+            renewer: self.renewer.clone(),
             founding,
             remotes: remotes.map(|(_, address)| address).collect(),
         });
@@ -158,11 +165,16 @@ impl Post {
         }
     }
 
-    /// A member that was removed never comes back: the next time this node joins as another one.
-    fn forget(&self) -> io::Result<()> {
+    /// A member that was removed never comes back: the next time this node joins as another one. The log goes before
+    /// its keys.
+    pub(crate) fn forget(&self) -> io::Result<()> {
         match std::fs::remove_dir_all(self.folder.raft()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
+        if self.files.raft_keys() == RaftKeys::default() {
+            return Ok(());
+        }
+        self.files.set_raft_keys(RaftKeys::default()).map_err(io::Error::other)
     }
 }

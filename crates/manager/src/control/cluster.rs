@@ -1,10 +1,10 @@
 //! The cluster object: read, change its spec, rotate join tokens. Keys never leave by this way.
 
-use swarm_ca::{JoinToken, MIN_NODE_CERTIFICATE_EXPIRY, RootDigest};
+use swarm_ca::{JoinToken, MIN_NODE_CERTIFICATE_EXPIRY, Role, RootDigest, UnlockKey};
 use swarm_proto::timestamp::to_duration;
 use swarm_proto::v1::{
-    Cluster, ClusterSpec, GetClusterRequest, GetClusterResponse, KeyRotation, ListClustersRequest,
-    ListClustersResponse, RootCa, UpdateClusterRequest, UpdateClusterResponse,
+    Cluster, ClusterSpec, EncryptionKey, GetClusterRequest, GetClusterResponse, KeyRotation,
+    ListClustersRequest, ListClustersResponse, RootCa, UpdateClusterRequest, UpdateClusterResponse,
 };
 use swarm_store::{DEFAULT_CLUSTER_NAME, Transaction};
 use tonic::Status;
@@ -57,6 +57,7 @@ pub(super) async fn update(
             let mut cluster = at_version(&**stored, version);
             cluster.spec = Some(spec);
             forget_expired(&mut cluster, transaction.now());
+            set_unlock_key(&mut cluster, rotation.manager_unlock_key);
             if let Some(root) = cluster.root_ca.as_mut() {
                 rotate_tokens(root, &rotation);
             }
@@ -91,10 +92,6 @@ pub(crate) fn check_spec(spec: &ClusterSpec) -> Result<(), Status> {
 
 /// What would have to be done and isn't is refused, rather than recorded and ignored.
 fn check_supported(present: &Cluster, spec: &ClusterSpec) -> Result<(), Status> {
-    let locks = |spec: &ClusterSpec| spec.encryption_config.is_some_and(|c| c.auto_lock_managers);
-    if locks(spec) {
-        return Err(Status::unimplemented("autolock of managers is not supported yet"));
-    }
     let wanted = spec.ca_config.clone().unwrap_or_default();
     if !wanted.external_cas.is_empty() {
         return Err(Status::unimplemented("external CAs are not supported"));
@@ -115,6 +112,29 @@ fn rotate_tokens(root: &mut RootCa, rotation: &KeyRotation) {
     }
     if rotation.manager_join_token {
         tokens.manager = JoinToken::generate(digest).to_string();
+    }
+}
+
+/// Managers have an unlock key as long as they are to be locked, and another one when it is rotated.
+fn set_unlock_key(cluster: &mut Cluster, rotate: bool) {
+    let config = cluster.spec.as_ref().and_then(|spec| spec.encryption_config.as_ref());
+    let is_locking = config.is_some_and(|config| config.auto_lock_managers);
+    let is_managers = |key: &EncryptionKey| key.subsystem == Role::Manager.as_str();
+    if is_locking && !rotate && cluster.unlock_keys.iter().any(is_managers) {
+        return;
+    }
+    cluster.unlock_keys.retain(|key| !is_managers(key));
+    if is_locking {
+        cluster.unlock_keys.push(manager_key(&UnlockKey::generate()));
+    }
+}
+
+/// The unlock key of managers as the cluster object keeps it.
+pub(crate) fn manager_key(key: &UnlockKey) -> EncryptionKey {
+    EncryptionKey {
+        subsystem: Role::Manager.as_str().to_owned(),
+        key: key.0.as_bytes().to_vec(),
+        ..EncryptionKey::default()
     }
 }
 

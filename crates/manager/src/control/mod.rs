@@ -35,7 +35,7 @@ use swarm_proto::v1::control_server::ControlServer;
 use swarm_store::{Object, Store};
 use tonic::{Request, Status};
 
-pub(crate) use cluster::check_spec;
+pub(crate) use cluster::{check_spec, manager_key};
 pub use membership::{RaftMember, RaftMembership};
 
 /// Serves `Control` over a store, to managers of this cluster only.
