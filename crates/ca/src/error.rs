@@ -87,6 +87,12 @@ pub enum CaError {
     /// The remote side refused or could not be reached.
     #[error("{}", rpc_error_text(.0))]
     Remote(#[source] Box<tonic::Status>),
+    /// An external CA could not be asked; it may be another time.
+    #[error("external CA: {0}")]
+    ExternalUnreachable(String),
+    /// An external CA will not sign this.
+    #[error("external CA: {0}")]
+    ExternalRefused(String),
     /// The remote side failed to issue the certificate.
     #[error("certificate was not issued: {0}")]
     NotIssued(String),

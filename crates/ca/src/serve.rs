@@ -22,6 +22,7 @@ use tonic::transport::Server;
 use tonic::transport::server::Connected;
 use tracing::debug;
 
+use crate::grace::is_expired;
 use crate::{Identity, PeerIdentity, TlsMaterials};
 
 /// Peers that connect and don't speak are let go after this.
@@ -101,7 +102,13 @@ async fn handshake(
     let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let identity = certificate.and_then(|certificate| Identity::from_certificate(certificate).ok());
-    Ok(Connection { stream, peer: PeerIdentity { identity, remote_addr: Some(remote_addr) } })
+    // One that has expired says who asks for a new one, and is good for nothing else.
+    let (identity, expired) = match certificate.is_some_and(is_expired) {
+        true => (None, identity),
+        false => (identity, None),
+    };
+    let peer = PeerIdentity { identity, expired, remote_addr: Some(remote_addr) };
+    Ok(Connection { stream, peer })
 }
 
 /// A connection after its handshake.
