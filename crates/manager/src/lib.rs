@@ -32,4 +32,4 @@ pub use founding::Founding;
 pub use log_broker::LogBroker;
 pub use manager::{Manager, ManagerConfig, ManagerError};
 pub use member_file::MemberFileError;
-pub use node_ca::{NodeCaService, Signer};
+pub use node_ca::{NodeCaService, Rotator, Signer};

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use swarm_agent::{Agent, AgentConfig, Executor};
-use swarm_ca::{CertificateFiles, Renewer, Role, TlsMaterials, UnlockKey};
+use swarm_ca::{CertificateFiles, Renewer, Role, RootCa, TlsMaterials, UnlockKey};
 use swarm_manager::Founding;
 use swarm_proto::Channel;
+use swarm_proto::v1::issuance_status::State;
 use swarm_proto::v1::{NodeTlsInfo, SessionMessage};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -65,13 +66,14 @@ impl Membership {
             // The daemon may have stopped between a demotion and this.
             warn!(%error, "forgetting the data of a manager failed");
         }
+        let (tell, told) = watch::channel(tls_info(&materials));
         let (news, messages) = mpsc::channel(MESSAGES_WAITING_MAX);
         let agent = Agent::open(AgentConfig {
             node_id: materials.identity().node_id,
             folder: folder.worker(),
             executor,
             connector: managers.clone(),
-            tls_info: tls_info(materials.clone()),
+            tls_info: told,
             messages: news,
         });
         let agent = agent.await.map_err(|error| {
@@ -80,13 +82,16 @@ impl Membership {
         let (register, registered) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { agent.run().await });
+        tasks.spawn(tell_tls_info(materials.clone(), tell));
         let follower = Follower {
             managers: managers.clone(),
             materials: materials.clone(),
             renewer: renewer.clone(),
+            files: files.clone(),
             folder: folder.clone(),
             saved: saved.clone(),
             asked: None,
+            is_rotating: false,
         };
         tasks.spawn(follower.run(messages, register));
         let keeper = post.clone();
@@ -156,15 +161,27 @@ impl Membership {
     }
 }
 
-fn tls_info(materials: TlsMaterials) -> Box<dyn Fn() -> NodeTlsInfo + Send + Sync> {
-    Box::new(move || {
-        let info = materials.info();
-        NodeTlsInfo {
-            trust_root: info.trust_root,
-            cert_issuer_subject: info.issuer_subject,
-            cert_issuer_public_key: info.issuer_public_key,
-        }
-    })
+fn tls_info(materials: &TlsMaterials) -> NodeTlsInfo {
+    let info = materials.info();
+    NodeTlsInfo {
+        trust_root: info.trust_root,
+        cert_issuer_subject: info.issuer_subject,
+        cert_issuer_public_key: info.issuer_public_key,
+    }
+}
+
+/// Tells of other roots and issuers; a certificate that was merely renewed is no news.
+async fn tell_tls_info(materials: TlsMaterials, told: watch::Sender<NodeTlsInfo>) {
+    let mut changes = materials.changes();
+    loop {
+        let next = tls_info(&materials);
+        told.send_if_modified(|info| {
+            let is_news = *info != next;
+            *info = next;
+            is_news
+        });
+        changes.changed().await;
+    }
 }
 
 /// Takes note of what the managers say.
@@ -172,10 +189,13 @@ struct Follower {
     managers: Arc<Managers>,
     materials: TlsMaterials,
     renewer: Renewer,
+    files: CertificateFiles,
     folder: StateFolder,
     saved: SavedMembership,
     /// The role that a renewal was asked for.
     asked: Option<Role>,
+    /// Whether the managers want the certificate to be renewed.
+    is_rotating: bool,
 }
 
 impl Follower {
@@ -187,6 +207,8 @@ impl Follower {
         while let Some(message) = messages.recv().await {
             register.send_replace(true);
             self.note_role(&message);
+            self.note_rotation(&message);
+            self.note_root(&message);
             self.note_managers(message);
         }
     }
@@ -203,6 +225,35 @@ impl Follower {
             info!(from = %own, to = %role, "this node's role changes");
             self.asked = Some(role);
             self.renewer.renew_now();
+        }
+    }
+
+    /// The certificate is renewed at once where the managers want another one, as while the root is rotated.
+    fn note_rotation(&mut self, message: &SessionMessage) {
+        let certificate = message.node.as_ref().and_then(|node| node.certificate.as_ref());
+        let status = certificate.and_then(|certificate| certificate.status.as_ref());
+        let is_rotating = status.is_some_and(|status| status.state() == State::Rotate);
+        if is_rotating && !self.is_rotating {
+            info!("the managers want this node's certificate to be renewed");
+            self.renewer.renew_now();
+        }
+        self.is_rotating = is_rotating;
+    }
+
+    /// The root is the cluster's, unless this node's own certificate would not be trusted by it.
+    fn note_root(&mut self, message: &SessionMessage) {
+        if message.root_ca.is_empty() || message.root_ca == self.materials.root().certificates_pem()
+        {
+            return;
+        }
+        let root = RootCa::from_pem(&message.root_ca);
+        let adopted = root.and_then(|root| {
+            self.materials.replace_root(root.clone())?;
+            self.files.save_root(&root)
+        });
+        match adopted {
+            Ok(()) => info!("this node trusts the cluster's new root CA"),
+            Err(error) => warn!(%error, "the cluster's new root CA is not adopted"),
         }
     }
 

@@ -34,7 +34,8 @@ struct Source {
 
 impl RaftService {
     pub(crate) fn new(group: Group, organization: &str) -> Self {
-        Self { group, authorizer: Authorizer::new(organization) }
+        // Members that were removed are refused as such, and those that all were away for long must meet again.
+        Self { group, authorizer: Authorizer::new(organization).admitting_expired() }
     }
 
     fn source<T>(&self, request: &Request<T>) -> Result<Source, Status> {
