@@ -11,6 +11,7 @@ use super::inbox::{Done, Input};
 use super::{Capture, RaftConfig};
 use crate::error::RaftError;
 use crate::log::{LogError, SnapshotWriter, position};
+use crate::metrics;
 
 /// When snapshots are taken, and who waits for one.
 pub(super) struct Snapshots {
@@ -87,8 +88,10 @@ impl Snapshots {
         self.resealed.append(&mut self.resealing);
         let is_new = self.begun > self.index || self.is_reseal();
         let work = move || {
+            let timer = metrics::SNAPSHOT.start_timer();
             head.data = capture().into();
             let written = if is_new { writer(&head) } else { Ok(()) };
+            timer.observe_duration();
             let made = written.map(|()| head);
             // A member that has stopped needs none.
             let _ = inbox.send(Input::SnapshotMade(Box::new(made)));
