@@ -2,11 +2,11 @@
 //!
 //! Which methods a peer may call is not decided here: joining nodes have no certificate and must get through.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use futures::Stream;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::service::Routes;
@@ -27,7 +28,7 @@ use crate::{Identity, PeerIdentity, TlsMaterials};
 
 /// Peers that connect and don't speak are let go after this.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// So many handshakes at once; more wait in the kernel's backlog. Bounds what strangers can make us hold.
+/// So many handshakes at once; one more ends the oldest. Bounds what strangers can make us hold.
 const HANDSHAKES_MAX: usize = 256;
 /// Dead peers are noticed by pings, which every gRPC client answers.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -71,8 +72,8 @@ pub async fn serve(
 }
 
 async fn accept(listener: TcpListener, materials: TlsMaterials, sender: mpsc::Sender<Connection>) {
-    let permits = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-    while let Ok(permit) = permits.clone().acquire_owned().await {
+    let mut handshakes: VecDeque<JoinHandle<()>> = VecDeque::new();
+    loop {
         let (stream, remote_addr) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -81,15 +82,21 @@ async fn accept(listener: TcpListener, materials: TlsMaterials, sender: mpsc::Se
                 continue;
             }
         };
+        handshakes.retain(|handshake| !handshake.is_finished());
+        // Those that mean it are done in milliseconds: who is the first of so many keeps others out.
+        if handshakes.len() >= HANDSHAKES_MAX
+            && let Some(oldest) = handshakes.pop_front()
+        {
+            oldest.abort();
+        }
         let (acceptor, sender) = (TlsAcceptor::from(materials.server_config()), sender.clone());
-        tokio::spawn(async move {
+        handshakes.push_back(tokio::spawn(async move {
             match handshake(acceptor, stream, remote_addr).await {
                 // The receiver is gone only when the server is shutting down.
                 Ok(connection) => drop(sender.send(connection).await),
                 Err(error) => debug!(%error, peer.addr = %remote_addr, "TLS handshake failed"),
             }
-            drop(permit);
-        });
+        }));
     }
 }
 

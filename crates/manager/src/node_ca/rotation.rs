@@ -61,7 +61,9 @@ impl Rotator {
             let outcome = match step(&tables, is_due) {
                 Step::Nothing => {
                     self.told.clear();
-                    tables = watch.next().await.tables;
+                    watch.next().await;
+                    // Not the commit's own tables: there may be commits behind it that were looked at already.
+                    tables = self.store.view();
                     continue;
                 }
                 Step::Tell(nodes) => self.tell(nodes).await,
@@ -89,8 +91,14 @@ impl Rotator {
         self.told.extend(nodes.iter().map(|id| (id.clone(), now)));
         self.store
             .update(|transaction| {
+                let root = transaction.cluster().and_then(|cluster| cluster.root_ca.as_ref());
+                let root = root.filter(|root| root.root_rotation.is_some());
+                let Some(issuer) = root.and_then(|root| Issuer::wanted(root).ok()) else {
+                    return Ok(());
+                };
                 for id in &nodes {
-                    let Some(node) = transaction.get::<Node>(id).filter(|node| is_settled(node))
+                    let node = transaction.get::<Node>(id);
+                    let Some(node) = node.filter(|node| is_settled(node) && !issuer.is_of(node))
                     else {
                         continue;
                     };
