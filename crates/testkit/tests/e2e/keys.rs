@@ -164,14 +164,15 @@ fn managers_follow_the_lock_s_rotation_and_its_end() {
     let third = unlock_key(&cluster[0]);
     assert!(third != first && third != second);
     // Who is a worker has nothing to lock, who becomes a manager again is locked from the first moment.
-    cluster[0].docker(&["node", "demote", "node3"]).ok();
+    // Its certificate is being renewed, which a change of the node may meet.
+    await_output(&cluster[0], &["node", "demote", "node3"], |said| said.contains("demoted"));
     await_lock(&cluster[2], false);
     wait_until(PATIENCE, "the log to be forgotten", || {
         (!cluster[2].data_root().join("swarm/raft").exists()).then_some(())
     });
     restart(&mut cluster[2]);
     assert_eq!(state(&cluster[2]), "active");
-    cluster[0].docker(&["node", "promote", "node3"]).ok();
+    await_output(&cluster[0], &["node", "promote", "node3"], |said| said.contains("promoted"));
     await_lock(&cluster[2], true);
     let third_manager = ["node", "inspect", "node3", "--format", "{{.ManagerStatus.Reachability}}"];
     await_output(&cluster[0], &third_manager, |text| text == "reachable");
