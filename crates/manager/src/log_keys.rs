@@ -19,9 +19,12 @@ use swarm_ca::{
 };
 use swarm_proto::v1::Cluster;
 use swarm_raft::{RaftNode, SealError, Sealer};
-use swarm_store::{Object as _, Store};
+use swarm_store::{Object as _, Store, Tables};
 use tracing::{info, warn};
 
+/// A new key locks nothing before whoever asked for it had the time to read it: were it the only manager and lost its
+/// power in between, nobody could ever unlock it.
+const TELLING_TIME: Duration = Duration::from_secs(2);
 /// What could not be written is tried again after this.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -110,6 +113,10 @@ impl KeyKeeper {
     pub(crate) async fn run(self) {
         let (mut tables, mut watch) = self.store.view_and_watch();
         loop {
+            if self.is_told_of_a_new_key(&tables) {
+                tokio::time::sleep(TELLING_TIME).await;
+                tables = self.store.view();
+            }
             match self.follow(tables.cluster().map(AsRef::as_ref)).await {
                 Ok(()) => tables = watch.next().await.tables,
                 Err(error) => {
@@ -119,6 +126,11 @@ impl KeyKeeper {
                 }
             }
         }
+    }
+
+    fn is_told_of_a_new_key(&self, tables: &Tables) -> bool {
+        let told = tables.cluster().map(|cluster| lock_of(cluster));
+        told.is_some_and(|told| told.key.is_some() && self.files.lock().is_replaced_by(&told))
     }
 
     async fn follow(&self, cluster: Option<&Cluster>) -> Result<(), CaError> {

@@ -47,7 +47,8 @@ impl World {
 
     /// The node's certificate and the keys of its log, which go on where there are some.
     fn certificate(&self, node_id: &str, directory: &Path) -> (CertificateFiles, TlsMaterials) {
-        let files = CertificateFiles::in_state(&directory.with_extension(format!("{node_id}.state")));
+        let files =
+            CertificateFiles::in_state(&directory.with_extension(format!("{node_id}.state")));
         if let Ok(materials) = files.load() {
             return (files, materials);
         }
