@@ -2,11 +2,11 @@
 //!
 //! Which methods a peer may call is not decided here: joining nodes have no certificate and must get through.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use futures::Stream;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::service::Routes;
@@ -22,11 +23,12 @@ use tonic::transport::Server;
 use tonic::transport::server::Connected;
 use tracing::debug;
 
+use crate::grace::is_expired;
 use crate::{Identity, PeerIdentity, TlsMaterials};
 
 /// Peers that connect and don't speak are let go after this.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// So many handshakes at once; more wait in the kernel's backlog. Bounds what strangers can make us hold.
+/// So many handshakes at once; one more ends the oldest. Bounds what strangers can make us hold.
 const HANDSHAKES_MAX: usize = 256;
 /// Dead peers are noticed by pings, which every gRPC client answers.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -70,8 +72,8 @@ pub async fn serve(
 }
 
 async fn accept(listener: TcpListener, materials: TlsMaterials, sender: mpsc::Sender<Connection>) {
-    let permits = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-    while let Ok(permit) = permits.clone().acquire_owned().await {
+    let mut handshakes: VecDeque<JoinHandle<()>> = VecDeque::new();
+    loop {
         let (stream, remote_addr) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -80,15 +82,21 @@ async fn accept(listener: TcpListener, materials: TlsMaterials, sender: mpsc::Se
                 continue;
             }
         };
+        handshakes.retain(|handshake| !handshake.is_finished());
+        // Those that mean it are done in milliseconds: who is the first of so many keeps others out.
+        if handshakes.len() >= HANDSHAKES_MAX
+            && let Some(oldest) = handshakes.pop_front()
+        {
+            oldest.abort();
+        }
         let (acceptor, sender) = (TlsAcceptor::from(materials.server_config()), sender.clone());
-        tokio::spawn(async move {
+        handshakes.push_back(tokio::spawn(async move {
             match handshake(acceptor, stream, remote_addr).await {
                 // The receiver is gone only when the server is shutting down.
                 Ok(connection) => drop(sender.send(connection).await),
                 Err(error) => debug!(%error, peer.addr = %remote_addr, "TLS handshake failed"),
             }
-            drop(permit);
-        });
+        }));
     }
 }
 
@@ -101,7 +109,13 @@ async fn handshake(
     let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let identity = certificate.and_then(|certificate| Identity::from_certificate(certificate).ok());
-    Ok(Connection { stream, peer: PeerIdentity { identity, remote_addr: Some(remote_addr) } })
+    // One that has expired says who asks for a new one, and is good for nothing else.
+    let (identity, expired) = match certificate.is_some_and(is_expired) {
+        true => (None, identity),
+        false => (identity, None),
+    };
+    let peer = PeerIdentity { identity, expired, remote_addr: Some(remote_addr) };
+    Ok(Connection { stream, peer })
 }
 
 /// A connection after its handshake.

@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use ipnet::Ipv4Net;
-use swarm_ca::{JoinToken, RootCa};
+use swarm_ca::{JoinToken, RootCa, UnlockKey};
 use swarm_proto::id::new_id;
 use swarm_proto::v1::encryption_key::Algorithm;
 use swarm_proto::v1::issuance_status::State as Issuance;
@@ -16,7 +16,7 @@ use swarm_proto::v1::{
 };
 use swarm_store::{DEFAULT_CLUSTER_NAME, Error, Transaction};
 
-use crate::control::check_spec;
+use crate::control::{check_spec, manager_key};
 
 /// The label by which clients know the networks that every node has.
 const PREDEFINED_LABEL: &str = "com.docker.swarm.predefined";
@@ -41,6 +41,8 @@ pub struct Founding {
     pub cluster_id: String,
     /// The root CA with its key.
     pub root_ca: RootCa,
+    /// What locks the managers, where the settings say that they are locked.
+    pub unlock_key: Option<UnlockKey>,
     /// The settings that `docker swarm init` gave.
     pub spec: ClusterSpec,
     /// The founder's availability.
@@ -122,6 +124,7 @@ fn cluster(founding: &Founding) -> Cluster {
         id: founding.cluster_id.clone(),
         spec: Some(spec),
         root_ca: Some(root_ca),
+        unlock_keys: founding.unlock_key.as_ref().map(manager_key).into_iter().collect(),
         network_bootstrap_keys: keys,
         encryption_key_lamport_clock: clock,
         default_address_pool: founding.default_address_pool.clone(),
@@ -200,6 +203,7 @@ mod tests {
         Founding {
             cluster_id: new_id(),
             root_ca: RootCa::create().expect("a root"),
+            unlock_key: None,
             spec: ClusterSpec::default(),
             availability: Availability::Active,
             default_address_pool: Vec::new(),

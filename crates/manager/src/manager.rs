@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
-use swarm_ca::{Identity, TlsMaterials, local_from};
+use swarm_ca::{CaError, CertificateFiles, Identity, Renewer, TlsMaterials, local_from};
 use swarm_proto::Channel;
 use swarm_proto::v1::RaftMember;
 use swarm_raft::{Members, RaftConfig, RaftError, RaftNode, RaftProposer, Seed, StoreMachine};
@@ -24,6 +24,7 @@ use crate::backup::BackupSource;
 use crate::forward::Leaders;
 use crate::founding::Founding;
 use crate::group::{Group, PeerTransport, joining};
+use crate::log_keys::{KeyKeeper, LogSealer};
 use crate::member_file::{MemberFile, MemberFileError};
 use crate::metrics::{View, note_delays};
 use crate::presence::{follow_members, is_specified, present};
@@ -49,6 +50,10 @@ pub struct ManagerConfig {
     pub advertise_addr: String,
     /// This node's certificate and the root.
     pub materials: TlsMaterials,
+    /// Where the keys of the log are kept, and how they are locked.
+    pub files: CertificateFiles,
+    /// What renews this node's certificate, where its key lay open on disk.
+    pub renewer: Renewer,
     /// What founds the cluster, on its first manager's first start.
     pub founding: Option<Founding>,
     /// Whether all other managers of the log are left behind (`--force-new-cluster`): this one goes on alone.
@@ -74,6 +79,9 @@ pub enum ManagerError {
     /// A new cluster was to be made of nothing.
     #[error("no new cluster can be made here: there is no manager's data in {}", .0.display())]
     NoData(PathBuf),
+    /// The keys of the log cannot be kept.
+    #[error("could not prepare the keys of the manager's log: {0}")]
+    Keys(#[from] CaError),
     /// No manager admitted this one.
     #[error("{}", swarm_ca::rpc_error_text(.0))]
     Join(Box<Status>),
@@ -100,6 +108,7 @@ impl Manager {
     pub async fn start(config: ManagerConfig) -> Result<Self, ManagerError> {
         let identity = config.materials.identity();
         let known = MemberFile::load(&config.raft_dir, &identity.node_id, &identity.organization)?;
+        let sealer = LogSealer::prepare(&config.files, &config.raft_dir)?;
         let own_addr = own_addr(&config, known.as_ref());
         let proposer = Arc::new(RaftProposer::default());
         let store = Store::new(proposer.clone());
@@ -138,7 +147,7 @@ impl Manager {
             ..RaftMember::default()
         };
         let machine = StoreMachine::new(store.clone(), members.clone());
-        let mut raft_config = raft_config(raft_id, config.raft_dir);
+        let mut raft_config = raft_config(raft_id, config.raft_dir, &sealer);
         if founding.is_some() {
             raft_config = raft_config.founding(own.encode_to_vec());
         } else if config.force_new_cluster {
@@ -157,6 +166,14 @@ impl Manager {
         tasks.spawn(present(group.clone(), own, config.remotes));
         let reformed = watch::Sender::new(!config.force_new_cluster);
         let was_reformed = reformed.subscribe();
+        let keeper = KeyKeeper {
+            store: store.clone(),
+            files: config.files,
+            raft: raft.clone(),
+            sealer,
+            renewer: config.renewer,
+        };
+        tasks.spawn(keeper.run());
         tasks.spawn(note_delays(store.clone(), raft.clone()));
         let duties = Duties {
             node_id: identity.node_id.clone(),
@@ -310,8 +327,9 @@ fn own_addr(config: &ManagerConfig, known: Option<&MemberFile>) -> String {
     format!("0.0.0.0:{port}")
 }
 
-fn raft_config(raft_id: u64, dir: PathBuf) -> RaftConfig {
+fn raft_config(raft_id: u64, dir: PathBuf, sealer: &LogSealer) -> RaftConfig {
     let mut raft = RaftConfig::new(raft_id, dir);
+    raft.sealer = Arc::new(sealer.clone());
     raft.tick = TICK;
     raft.member.election_ticks = ELECTION_TICKS;
     raft.member.election_ticks_max = ELECTION_TICKS_MAX;

@@ -52,7 +52,8 @@ impl Services {
             DispatcherConfig { node_id: identity.node_id.clone(), ..DispatcherConfig::default() };
         let organization = &identity.organization;
         Self {
-            control: Control::new(store.clone(), organization, Some(Arc::new(group.clone()))),
+            control: Control::new(store.clone(), organization, Some(Arc::new(group.clone())))
+                .asking_external_cas_as(group.materials.clone()),
             dispatcher: Dispatcher::new(store.clone(), dispatcher_config, peers),
             log_broker: LogBroker::new(store.clone()),
             node_ca: NodeCaService::new(store.clone(), organization),

@@ -16,7 +16,7 @@ use crate::control_driver;
 use crate::founding::{Founding, found};
 use crate::group::Group;
 use crate::log_broker::LogBroker;
-use crate::node_ca::Signer;
+use crate::node_ca::{Rotator, Signer};
 use crate::reform::reform;
 use crate::role_manager;
 
@@ -74,7 +74,8 @@ impl Duties {
             control_driver::run(self.store.clone(), control_loops()),
             self.dispatcher.run(pending()),
             self.log_broker.run(pending()),
-            Signer::new(self.store.clone(), &self.cluster_id).run(),
+            Signer::new(self.store.clone(), &self.cluster_id, self.group.materials.clone()).run(),
+            Rotator::new(self.store.clone()).run(),
             role_manager::run(self.store.clone(), self.group.clone()),
         );
     }

@@ -4,7 +4,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use swarm_ca::{Credentials, Identity, Role, RootCa, TlsMaterials, connect};
+use swarm_ca::{
+    CertificateFiles, Credentials, Identity, Renewer, Role, RootCa, TlsMaterials, connect,
+};
 use swarm_manager::{Founding, Manager, ManagerConfig};
 use swarm_proto::raftpb::Message;
 use swarm_proto::v1::control_client::ControlClient;
@@ -43,10 +45,27 @@ impl World {
         TlsMaterials::issue(self.root.clone(), &identity).expect("issued")
     }
 
+    /// The node's certificate and the keys of its log, which go on where there are some.
+    fn certificate(&self, node_id: &str, directory: &Path) -> (CertificateFiles, TlsMaterials) {
+        let files =
+            CertificateFiles::in_state(&directory.with_extension(format!("{node_id}.state")));
+        if let Ok(materials) = files.load() {
+            return (files, materials);
+        }
+        let identity =
+            Identity { node_id: node_id.into(), role: Role::Manager, organization: CLUSTER.into() };
+        let (key, chain) = self.root.issue(&identity).expect("issued");
+        files.save_root(&self.root).expect("saved");
+        files.save_node(&chain, &key).expect("saved");
+        let materials = files.load().expect("loaded");
+        (files, materials)
+    }
+
     fn founding(&self) -> Founding {
         Founding {
             cluster_id: CLUSTER.into(),
             root_ca: self.root.clone(),
+            unlock_key: None,
             spec: ClusterSpec::default(),
             availability: Availability::Active,
             default_address_pool: Vec::new(),
@@ -58,12 +77,15 @@ impl World {
     async fn config(&self, node_id: &str, directory: &Path, remotes: &[&str]) -> ManagerConfig {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let addr = listener.local_addr().expect("an address").to_string();
+        let (files, materials) = self.certificate(node_id, directory);
         ManagerConfig {
             raft_dir: directory.to_owned(),
             raft_id: 0,
             listener,
             advertise_addr: addr,
-            materials: self.materials(node_id, Role::Manager),
+            renewer: Renewer::new(materials.clone(), files.clone()),
+            files,
+            materials,
             founding: None,
             force_new_cluster: false,
             seed: None,

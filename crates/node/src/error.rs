@@ -7,6 +7,10 @@ pub enum NodeErrorClass {
     InvalidParameter,
     /// The node is in a state, or the cluster out of reach, so that it cannot be done now.
     Unavailable,
+    /// The node is in another state than the request supposes.
+    Conflict,
+    /// The key is not the right one.
+    Unauthorized,
     /// Something underneath failed.
     System,
 }
@@ -80,6 +84,27 @@ impl NodeError {
         Self::unavailable(format!(
             "The manager of this node has stopped: {trouble}. It starts again by itself once that is mended; until then use another manager. Containers go on running."
         ))
+    }
+
+    pub(crate) fn locked() -> Self {
+        Self::unavailable(
+            "Swarm is encrypted and needs to be unlocked before it can be used. Please use \"docker swarm unlock\" to unlock it.",
+        )
+    }
+
+    pub(crate) fn leaves_locked() -> Self {
+        Self::unavailable(
+            "Swarm is encrypted and locked. Please unlock it first or use `--force` to ignore this message.",
+        )
+    }
+
+    pub(crate) fn not_locked() -> Self {
+        Self { class: NodeErrorClass::Conflict, message: "swarm is not locked".to_owned() }
+    }
+
+    pub(crate) fn wrong_key() -> Self {
+        let message = "swarm could not be unlocked: invalid key provided".to_owned();
+        Self { class: NodeErrorClass::Unauthorized, message }
     }
 
     pub(crate) fn join_timeout() -> Self {

@@ -7,9 +7,10 @@ use std::io;
 use std::sync::Arc;
 
 use swarm_agent::{Agent, AgentConfig, Executor};
-use swarm_ca::{CertificateFiles, Renewer, Role, TlsMaterials};
+use swarm_ca::{CertificateFiles, Renewer, Role, RootCa, TlsMaterials, UnlockKey};
 use swarm_manager::BackupFolder;
 use swarm_proto::Channel;
+use swarm_proto::v1::issuance_status::State;
 use swarm_proto::v1::{NodeTlsInfo, SessionMessage};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -27,6 +28,7 @@ const MESSAGES_WAITING_MAX: usize = 16;
 /// The parts of a running membership.
 pub(crate) struct Membership {
     materials: TlsMaterials,
+    files: CertificateFiles,
     managers: Arc<Managers>,
     post: Arc<Post>,
     tasks: JoinSet<()>,
@@ -39,17 +41,24 @@ impl Membership {
     pub(crate) async fn start(
         folder: &StateFolder,
         mut saved: SavedMembership,
+        files: CertificateFiles,
         executor: Arc<dyn Executor>,
         beginning: Beginning,
         backups: Option<BackupFolder>,
     ) -> Result<Self, NodeError> {
-        let files = CertificateFiles::in_state(folder.root());
         let materials = files.load().map_err(|error| {
             NodeError::system(format!("this node's certificate cannot be used: {error}"))
         })?;
         let managers = Managers::new(materials.clone(), &saved.managers);
-        let post =
-            Arc::new(Post::new(folder.clone(), saved.clone(), materials.clone(), managers.clone()));
+        let renewer = Renewer::new(materials.clone(), files.clone());
+        let post = Arc::new(Post::new(
+            folder.clone(),
+            saved.clone(),
+            materials.clone(),
+            files.clone(),
+            renewer.clone(),
+            managers.clone(),
+        ));
         if materials.identity().role == Role::Manager {
             post.take_up(beginning).await?;
             let was_forced = std::mem::take(&mut saved.force_new_cluster);
@@ -61,30 +70,36 @@ impl Membership {
             if was_founder || was_forced {
                 folder.save(&saved).map_err(|error| NodeError::system(error.to_string()))?;
             }
+        } else if let Err(error) = post.forget() {
+            // The daemon may have stopped between a demotion and this.
+            warn!(%error, "forgetting the data of a manager failed");
         }
+        let (tell, told) = watch::channel(tls_info(&materials));
         let (news, messages) = mpsc::channel(MESSAGES_WAITING_MAX);
         let agent = Agent::open(AgentConfig {
             node_id: materials.identity().node_id,
             folder: folder.worker(),
             executor,
             connector: managers.clone(),
-            tls_info: tls_info(materials.clone()),
+            tls_info: told,
             messages: news,
         });
         let agent = agent.await.map_err(|error| {
             NodeError::system(format!("this node's tasks cannot be read: {error}"))
         })?;
         let (register, registered) = watch::channel(false);
-        let renewer = Renewer::new(materials.clone(), files);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { agent.run().await });
+        tasks.spawn(tell_tls_info(materials.clone(), tell));
         let follower = Follower {
             managers: managers.clone(),
             materials: materials.clone(),
             renewer: renewer.clone(),
+            files: files.clone(),
             folder: folder.clone(),
             saved: saved.clone(),
             asked: None,
+            is_rotating: false,
         };
         tasks.spawn(follower.run(messages, register));
         let keeper = post.clone();
@@ -94,9 +109,11 @@ impl Membership {
         }
         let reach = managers.clone();
         tasks.spawn(async move {
-            renewer.run(move || reach.choose().map(|(_, channel)| channel)).await;
+            renewer
+                .run(move |materials| reach.choose_as(materials).map(|(_, channel)| channel))
+                .await;
         });
-        Ok(Self { materials, managers, post, tasks, saved, registered })
+        Ok(Self { materials, files, managers, post, tasks, saved, registered })
     }
 
     pub(crate) fn node_id(&self) -> String {
@@ -123,6 +140,11 @@ impl Membership {
         self.managers.local()
     }
 
+    /// The certificate's files, with what opens them.
+    pub(crate) fn files(&self) -> CertificateFiles {
+        self.files.clone()
+    }
+
     pub(crate) fn materials(&self) -> TlsMaterials {
         self.materials.clone()
     }
@@ -138,6 +160,11 @@ impl Membership {
     /// The place of this node's manager.
     pub(crate) fn post(&self) -> Arc<Post> {
         self.post.clone()
+    }
+
+    /// What locks this node's disk.
+    pub(crate) fn unlock_key(&self) -> Option<UnlockKey> {
+        self.files.lock().key
     }
 
     /// Tells when the agent has its first session.
@@ -166,15 +193,27 @@ impl Membership {
     }
 }
 
-fn tls_info(materials: TlsMaterials) -> Box<dyn Fn() -> NodeTlsInfo + Send + Sync> {
-    Box::new(move || {
-        let info = materials.info();
-        NodeTlsInfo {
-            trust_root: info.trust_root,
-            cert_issuer_subject: info.issuer_subject,
-            cert_issuer_public_key: info.issuer_public_key,
-        }
-    })
+fn tls_info(materials: &TlsMaterials) -> NodeTlsInfo {
+    let info = materials.info();
+    NodeTlsInfo {
+        trust_root: info.trust_root,
+        cert_issuer_subject: info.issuer_subject,
+        cert_issuer_public_key: info.issuer_public_key,
+    }
+}
+
+/// Tells of other roots and issuers; a certificate that was merely renewed is no news.
+async fn tell_tls_info(materials: TlsMaterials, told: watch::Sender<NodeTlsInfo>) {
+    let mut changes = materials.changes();
+    loop {
+        let next = tls_info(&materials);
+        told.send_if_modified(|info| {
+            let is_news = *info != next;
+            *info = next;
+            is_news
+        });
+        changes.changed().await;
+    }
 }
 
 /// Takes note of what the managers say.
@@ -182,10 +221,13 @@ struct Follower {
     managers: Arc<Managers>,
     materials: TlsMaterials,
     renewer: Renewer,
+    files: CertificateFiles,
     folder: StateFolder,
     saved: SavedMembership,
     /// The role that a renewal was asked for.
     asked: Option<Role>,
+    /// Whether the managers want the certificate to be renewed.
+    is_rotating: bool,
 }
 
 impl Follower {
@@ -197,6 +239,8 @@ impl Follower {
         while let Some(message) = messages.recv().await {
             register.send_replace(true);
             self.note_role(&message);
+            self.note_rotation(&message);
+            self.note_root(&message);
             self.note_managers(message);
         }
     }
@@ -213,6 +257,35 @@ impl Follower {
             info!(from = %own, to = %role, "this node's role changes");
             self.asked = Some(role);
             self.renewer.renew_now();
+        }
+    }
+
+    /// The certificate is renewed at once where the managers want another one, as while the root is rotated.
+    fn note_rotation(&mut self, message: &SessionMessage) {
+        let certificate = message.node.as_ref().and_then(|node| node.certificate.as_ref());
+        let status = certificate.and_then(|certificate| certificate.status.as_ref());
+        let is_rotating = status.is_some_and(|status| status.state() == State::Rotate);
+        if is_rotating && !self.is_rotating {
+            info!("the managers want this node's certificate to be renewed");
+            self.renewer.renew_now();
+        }
+        self.is_rotating = is_rotating;
+    }
+
+    /// The root is the cluster's, unless this node's own certificate would not be trusted by it.
+    fn note_root(&mut self, message: &SessionMessage) {
+        if message.root_ca.is_empty() || message.root_ca == self.materials.root().certificates_pem()
+        {
+            return;
+        }
+        let root = RootCa::from_pem(&message.root_ca);
+        let adopted = root.and_then(|root| {
+            self.materials.replace_root(root.clone())?;
+            self.files.save_root(&root)
+        });
+        match adopted {
+            Ok(()) => info!("this node trusts the cluster's new root CA"),
+            Err(error) => warn!(%error, "the cluster's new root CA is not adopted"),
         }
     }
 

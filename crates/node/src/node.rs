@@ -7,14 +7,16 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use swarm_agent::Executor;
 use swarm_ca::{
-    CertificateFiles, CertificateRequest, Credentials, Identity, JoinToken, Role, RootCa,
-    download_root_ca, request_certificate,
+    CaError, CertificateFiles, CertificateRequest, Credentials, Identity, JoinToken, Lock, Role,
+    RootCa, SecretKey, UnlockKey, cluster_lock, download_root_ca, request_certificate,
+    rpc_error_text,
 };
 use swarm_manager::{BackupFolder, Founding, View};
 use swarm_proto::Channel;
 use swarm_proto::id::new_id;
-use swarm_proto::v1::ClusterSpec;
+use swarm_proto::v1::ca_client::CaClient;
 use swarm_proto::v1::node_spec::Availability;
+use swarm_proto::v1::{ClusterSpec, GetUnlockKeyRequest};
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
@@ -113,6 +115,8 @@ pub enum LocalState {
     Active,
     /// A member that could not be started.
     Error,
+    /// A manager that waits for the key that unlocks it.
+    Locked,
 }
 
 /// What a node knows of its membership without asking.
@@ -151,6 +155,8 @@ struct Current {
     membership: Option<Membership>,
     pending: bool,
     error: String,
+    /// What starts once the key is given.
+    locked: Option<SavedMembership>,
 }
 
 impl Node {
@@ -164,7 +170,11 @@ impl Node {
         match node.shared.folder.load() {
             Ok(None) => {}
             Ok(Some(saved)) => {
-                if let Err(error) = node.start(saved, Beginning::GoOn).await {
+                let files = node.files();
+                if matches!(files.load(), Err(CaError::Locked)) {
+                    info!("this manager is locked until it is given the unlock key");
+                    node.current().locked = Some(saved);
+                } else if let Err(error) = node.start(saved, files, Beginning::GoOn).await {
                     warn!(%error, "this node's membership did not start");
                     node.current().error = error.to_string();
                 }
@@ -201,6 +211,7 @@ impl Node {
         let founding = Founding {
             cluster_id: identity.organization.clone(),
             root_ca: RootCa::create().map_err(system)?,
+            unlock_key: locks(&options.spec).then(UnlockKey::generate),
             spec: options.spec,
             availability: options.availability,
             default_address_pool: options.default_address_pool,
@@ -208,11 +219,12 @@ impl Node {
             data_path_port: options.data_path_port,
         };
         founding.check().map_err(NodeError::invalid)?;
-        let files = CertificateFiles::in_state(self.shared.folder.root());
+        let files = self.files();
+        files.begin_with(Lock { key: founding.unlock_key.clone(), version: 0 });
         let (key, chain) = founding.root_ca.issue(&identity).map_err(system)?;
         files.save_root(&founding.root_ca).map_err(system)?;
         files.save_node(&chain, &key).map_err(system)?;
-        let founded = self.start(saved, Beginning::Found(Box::new(founding))).await;
+        let founded = self.start(saved, files, Beginning::Found(Box::new(founding))).await;
         if let Err(error) = founded {
             self.clear();
             return Err(error);
@@ -228,16 +240,22 @@ impl Node {
         let folder = &self.shared.folder;
         let before = folder.load().map_err(|error| NodeError::system(error.to_string()))?;
         let before = before.ok_or_else(NodeError::nothing_to_force)?;
-        let identity = recovery::manager_identity(folder)?;
+        if self.current().locked.is_some() {
+            return Err(NodeError::locked());
+        }
+        // With what opens its disk, where it is locked.
+        let files = self.current().membership.as_ref().map(Membership::files);
+        let files = files.unwrap_or_else(|| self.files());
+        let identity = recovery::manager_identity(&files)?;
         let addresses = recovery::addresses(options, &before, &self.shared.config)?;
         let membership = self.current().membership.take();
         if let Some(membership) = membership {
             membership.stop().await;
         }
         let forced = recovery::forced(&identity.node_id, &addresses);
-        if let Err(error) = self.start(forced, Beginning::GoOn).await {
+        if let Err(error) = self.start(forced, files.clone(), Beginning::GoOn).await {
             warn!(%error, "no new cluster was made; this node goes on as before");
-            if let Err(error) = self.start(before, Beginning::GoOn).await {
+            if let Err(error) = self.start(before, files, Beginning::GoOn).await {
                 self.current().error = error.to_string();
             }
             return Err(error);
@@ -285,11 +303,12 @@ impl Node {
         let mut forced = recovery::forced(&node_id, &addresses);
         forced.raft_id = revival.raft_id;
         let system = |error: swarm_ca::CaError| NodeError::system(error.to_string());
-        let files = CertificateFiles::in_state(self.shared.folder.root());
+        let files = self.files();
+        files.begin_with(revival.lock);
         let (key, chain) = revival.root_ca.issue(&revival.identity).map_err(system)?;
         files.save_root(&revival.root_ca).map_err(system)?;
         files.save_node(&chain, &key).map_err(system)?;
-        if let Err(error) = self.start(forced, Beginning::Revive(revival.seed)).await {
+        if let Err(error) = self.start(forced, files, Beginning::Revive(revival.seed)).await {
             self.clear();
             return Err(error);
         }
@@ -408,12 +427,20 @@ impl Node {
             availability: options.availability.into(),
         };
         let issued = request_certificate(channel, &root, &request).await.map_err(refused)?;
-        let files = CertificateFiles::in_state(self.shared.folder.root());
+        let lock = match issued.certificate.identity().role {
+            Role::Worker => Lock::default(),
+            Role::Manager => {
+                let credentials = Credentials::Member(issued.materials(&root).map_err(refused)?);
+                let channel = swarm_ca::connect(address, credentials).map_err(refused)?;
+                cluster_lock(channel).await.map_err(refused)?
+            }
+        };
+        let files = self.files();
         let system = |error: swarm_ca::CaError| NodeError::system(error.to_string());
         files.save_root(&root).map_err(system)?;
-        issued.save(&files).map_err(system)?;
+        issued.save(&files, lock).map_err(system)?;
         saved.managers = vec![(String::new(), address.to_owned())];
-        self.start(saved, Beginning::GoOn).await?;
+        self.start(saved, files, Beginning::GoOn).await?;
         self.registered().await;
         Ok(())
     }
@@ -440,6 +467,8 @@ impl Node {
                     let post = membership.post();
                     (membership.is_manager() || post.trouble().is_some()).then_some(post)
                 }
+                None if current.locked.is_some() && force => None,
+                None if current.locked.is_some() => return Err(NodeError::leaves_locked()),
                 None if current.error.is_empty() => return Err(NodeError::no_swarm()),
                 None if !force => return Err(NodeError::leaves_broken(&current.error)),
                 None => None,
@@ -458,6 +487,47 @@ impl Node {
         Ok(())
     }
 
+    /// Unlocks a manager that waits for its key, and starts its membership.
+    ///
+    /// # Errors
+    /// Docker's refusals; the manager stays locked then.
+    pub async fn unlock(&self, key: &str) -> Result<(), NodeError> {
+        let _changing = self.shared.changing.lock().await;
+        let Some(saved) = self.current().locked.clone() else {
+            return Err(self.control().err().unwrap_or_else(NodeError::not_locked));
+        };
+        let key: UnlockKey =
+            key.trim().parse().map_err(|error: CaError| NodeError::invalid(error.to_string()))?;
+        let files = self.files();
+        files.unlock(&key).map_err(|error| match error {
+            CaError::InvalidUnlockKey => NodeError::wrong_key(),
+            other => NodeError::system(other.to_string()),
+        })?;
+        self.start(saved, files, Beginning::GoOn).await.map_err(|error| {
+            NodeError::system(format!("swarm component could not be started: {error}"))
+        })?;
+        info!("this manager was unlocked");
+        Ok(())
+    }
+
+    /// The key that unlocks managers as a person keeps it; empty where they are not locked.
+    ///
+    /// # Errors
+    /// Docker's refusals where this node is no manager, and the leader's.
+    pub async fn unlock_key(&self) -> Result<String, NodeError> {
+        let own = self.current().membership.as_ref().and_then(Membership::unlock_key);
+        let asked = CaClient::new(self.control()?).get_unlock_key(GetUnlockKeyRequest {}).await;
+        let key = match (asked, own) {
+            (Ok(answer), _) => {
+                SecretKey::from_slice(&answer.into_inner().unlock_key).map(UnlockKey)
+            }
+            // Nobody leads, perhaps because the others are locked: it is with this key that they were.
+            (Err(_), Some(own)) => Some(own),
+            (Err(status), None) => return Err(NodeError::unavailable(rpc_error_text(&status))),
+        };
+        Ok(key.map(|key| key.to_string()).unwrap_or_default())
+    }
+
     /// What is known of the membership.
     pub fn status(&self) -> NodeStatus {
         let current = self.current();
@@ -469,6 +539,11 @@ impl Node {
                 is_manager: membership.is_manager(),
                 error: membership.post().trouble().unwrap_or_default(),
                 managers: membership.known_managers(),
+            },
+            None if current.locked.is_some() => NodeStatus {
+                state: LocalState::Locked,
+                error: NodeError::locked().to_string(),
+                ..NodeStatus::default()
             },
             None => NodeStatus {
                 state: match (current.pending, current.error.is_empty()) {
@@ -495,6 +570,7 @@ impl Node {
                     None => NodeError::worker(),
                 })
             }
+            None if current.locked.is_some() => Err(NodeError::locked()),
             None if current.error.is_empty() => Err(NodeError::not_a_manager()),
             None => Err(NodeError::broken(&current.error)),
         }
@@ -524,37 +600,58 @@ impl Node {
         }
     }
 
-    async fn start(&self, saved: SavedMembership, beginning: Beginning) -> Result<(), NodeError> {
+    async fn start(
+        &self,
+        saved: SavedMembership,
+        files: CertificateFiles,
+        beginning: Beginning,
+    ) -> Result<(), NodeError> {
         let folder = &self.shared.folder;
         folder.save(&saved).map_err(|error| NodeError::system(error.to_string()))?;
         let executor = self.shared.config.executor.clone();
         let backups = self.shared.config.backups.clone();
-        let membership = Membership::start(folder, saved, executor, beginning, backups).await?;
+        let membership =
+            Membership::start(folder, saved, files, executor, beginning, backups).await?;
         membership.wait_until_ready().await;
         let mut current = self.current();
         current.error.clear();
+        current.locked = None;
         current.membership = Some(membership);
         Ok(())
     }
 
     fn refuse_member(&self) -> Result<(), NodeError> {
         let current = self.current();
-        match current.membership.is_some() || current.pending || !current.error.is_empty() {
+        let is_member = current.membership.is_some() || current.locked.is_some();
+        match is_member || current.pending || !current.error.is_empty() {
             true => Err(NodeError::already_in_swarm()),
             false => Ok(()),
         }
     }
 
     fn clear(&self) {
-        self.current().error.clear();
+        {
+            let mut current = self.current();
+            current.error.clear();
+            current.locked = None;
+        }
         if let Err(error) = self.shared.folder.clear() {
             warn!(%error, "forgetting the membership failed");
         }
     }
 
+    /// The certificate's files, with nothing known of their lock.
+    fn files(&self) -> CertificateFiles {
+        CertificateFiles::in_state(self.shared.folder.root())
+    }
+
     fn current(&self) -> MutexGuard<'_, Current> {
         self.shared.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn locks(spec: &ClusterSpec) -> bool {
+    spec.encryption_config.is_some_and(|config| config.auto_lock_managers)
 }
 
 pub(crate) fn saved(addresses: &Addresses) -> SavedMembership {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use swarm_ca::{Role, TlsMaterials};
+use swarm_ca::{CertificateFiles, RaftKeys, Renewer, Role, TlsMaterials};
 use swarm_manager::{BackupSource, Founding, Manager, ManagerConfig, View};
 use swarm_raft::Seed;
 use tokio::net::TcpListener;
@@ -44,6 +44,8 @@ pub(crate) struct Post {
     folder: StateFolder,
     saved: SavedMembership,
     materials: TlsMaterials,
+    files: CertificateFiles,
+    renewer: Renewer,
     managers: Arc<Managers>,
     holder: Mutex<Option<Manager>>,
     /// The founder's Raft identity, good for the first start; later ones are told by the log's directory.
@@ -77,6 +79,8 @@ impl Post {
         folder: StateFolder,
         saved: SavedMembership,
         materials: TlsMaterials,
+        files: CertificateFiles,
+        renewer: Renewer,
         managers: Arc<Managers>,
     ) -> Self {
         let founder_id = AtomicU64::new(saved.raft_id);
@@ -85,6 +89,8 @@ impl Post {
             folder,
             saved,
             materials,
+            files,
+            renewer,
             managers,
             holder: Mutex::default(),
             founder_id,
@@ -146,6 +152,8 @@ impl Post {
             listener,
             advertise_addr: self.saved.advertise_addr.clone(),
             materials: self.materials.clone(),
+            files: self.files.clone(),
+            renewer: self.renewer.clone(),
             founding,
             seed,
             force_new_cluster: self.forced.swap(false, Ordering::Relaxed),
@@ -252,12 +260,17 @@ impl Post {
         self.note_trouble(None);
     }
 
-    /// A member that was removed never comes back: the next time this node joins as another one.
-    fn forget(&self) -> io::Result<()> {
+    /// A member that was removed never comes back: the next time this node joins as another one. The log goes before
+    /// its keys.
+    pub(crate) fn forget(&self) -> io::Result<()> {
         match std::fs::remove_dir_all(self.folder.raft()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
+        if self.files.raft_keys() == RaftKeys::default() {
+            return Ok(());
+        }
+        self.files.set_raft_keys(RaftKeys::default()).map_err(io::Error::other)
     }
 }
 

@@ -13,11 +13,11 @@ use swarm_network::addresses::host_addresses;
 use crate::addresses::{Addresses, Given, MANAGER_PORT, resolve};
 use crate::error::NodeError;
 use crate::node::{InitOptions, NodeConfig, saved};
-use crate::state::{SavedMembership, StateFolder};
+use crate::state::SavedMembership;
 
 /// Who this node is by its certificate, if that is a manager's.
-pub(crate) fn manager_identity(folder: &StateFolder) -> Result<Identity, NodeError> {
-    let materials = CertificateFiles::in_state(folder.root()).load().map_err(|error| {
+pub(crate) fn manager_identity(files: &CertificateFiles) -> Result<Identity, NodeError> {
+    let materials = files.load().map_err(|error| {
         NodeError::system(format!("this node's certificate cannot be used: {error}"))
     })?;
     match materials.identity() {

@@ -19,7 +19,7 @@ pub use driver::{
     Role, Seed, StateMachine, Status, Transport,
 };
 pub use error::RaftError;
-pub use log::{LogError, LogStore, Position};
+pub use log::{LogError, LogStore, Position, has_log};
 pub use sealer::{Plain, SealError, Sealer};
 pub use store_adapter::{Members, RaftProposer, StoreMachine};
 pub use wire::Peer;

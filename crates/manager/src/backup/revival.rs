@@ -5,12 +5,13 @@
 //! managers of old, and a new log gets its own keys.
 
 use prost::Message as _;
-use swarm_ca::{Identity, Role, RootCa};
+use swarm_ca::{Identity, Lock, Role, RootCa};
 use swarm_proto::id::new_id;
 use swarm_proto::v1::ClusterSnapshot;
 use swarm_raft::Seed;
 
 use super::{Backup, BackupError};
+use crate::log_keys::lock_of;
 
 /// A manager to be, out of a backup.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct Revival {
     pub identity: Identity,
     /// The cluster's root, with its key.
     pub root_ca: RootCa,
+    /// What its disk is locked with from the beginning.
+    pub lock: Lock,
     /// What its log begins with.
     pub seed: Seed,
     /// Its Raft identity, which no member of old had.
@@ -31,7 +34,9 @@ impl Revival {
     /// # Errors
     /// [`BackupError::Authority`], [`BackupError::ExternalCa`], [`BackupError::Content`].
     pub fn prepare(backup: &Backup) -> Result<Self, BackupError> {
-        let root = backup.cluster()?.root_ca.ok_or(BackupError::Content)?;
+        let cluster = backup.cluster()?;
+        let lock = lock_of(&cluster);
+        let root = cluster.root_ca.ok_or(BackupError::Content)?;
         let root_ca = RootCa::from_cluster(&root).map_err(BackupError::Authority)?;
         if !root_ca.can_sign() {
             return Err(BackupError::ExternalCa);
@@ -48,7 +53,7 @@ impl Revival {
             organization: backup.about.cluster_id.clone(),
         };
         let seed = Seed { at: backup.position(), body: snapshot.encode_to_vec() };
-        Ok(Self { identity, root_ca, seed, raft_id })
+        Ok(Self { identity, root_ca, lock, seed, raft_id })
     }
 }
 

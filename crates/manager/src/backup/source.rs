@@ -5,22 +5,16 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
 use swarm_ca::Identity;
-use swarm_proto::v1::Cluster;
 use swarm_raft::RaftNode;
 use swarm_store::Store;
 use tokio::time::timeout;
 
 use super::{About, Backup, BackupError};
+use crate::log_keys::lock_of;
 
 /// A majority answers in less, or there is none.
 const READ_MAX: Duration = Duration::from_secs(5);
-/// What the unlock key is listed under (SwarmKit's `ca.ManagerRole`).
-const UNLOCK_KEY_USE: &str = "swarm-manager";
-/// How people know unlock keys (SwarmKit's `HumanReadableKey`).
-const UNLOCK_KEY_PREFIX: &str = "SWMKEY-1-";
 const NO_LEADER: &str = "the swarm does not have a leader. Make sure more than half of the managers are online, or \
                          stop a manager's daemon and copy the folder \"swarm\" of its data";
 
@@ -75,7 +69,12 @@ impl BackupSource {
         let backup = self.take().await?;
         let key = match key {
             Some(key) => Some(key),
-            None => self.store.view().cluster().and_then(|cluster| unlock_key(cluster)),
+            None => self
+                .store
+                .view()
+                .cluster()
+                .and_then(|cluster| lock_of(cluster).key)
+                .map(|key| key.to_string()),
         };
         // Deriving a key takes its time on purpose.
         let made = tokio::task::spawn_blocking(move || {
@@ -83,13 +82,4 @@ impl BackupSource {
         });
         made.await.map_err(|_| BackupError::Seal)?
     }
-}
-
-/// The unlock key as `docker swarm unlock-key` shows it; none where managers are not locked.
-fn unlock_key(cluster: &Cluster) -> Option<String> {
-    let spec = cluster.spec.as_ref()?;
-    let is_locked = spec.encryption_config.as_ref()?.auto_lock_managers;
-    let key = cluster.unlock_keys.iter().find(|key| key.subsystem == UNLOCK_KEY_USE);
-    let key = key.filter(|_| is_locked)?;
-    Some(format!("{UNLOCK_KEY_PREFIX}{}", STANDARD_NO_PAD.encode(&key.key)))
 }

@@ -345,6 +345,11 @@ impl Member {
         self.raw.raft.raft_log.committed
     }
 
+    /// The entries that are kept in memory: all that are not compacted.
+    pub fn window_entries(&self) -> Vec<Entry> {
+        self.raw.store().all()
+    }
+
     /// The bytes of the entries that are kept in memory.
     pub fn window_bytes(&self) -> u64 {
         self.raw.store().bytes()

@@ -34,6 +34,8 @@ pub(super) enum Input {
     SnapshotSent { peer: u64, sent: bool },
     /// Take a snapshot and compact now.
     Snapshot { done: Done },
+    /// Write the whole log anew, as the sealer seals now.
+    Reseal { done: Done },
     /// Capture the state as applied now, for whoever asks.
     Capture { done: Captured },
     /// The snapshot that was begun has been written, or not.

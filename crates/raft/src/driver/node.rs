@@ -148,6 +148,14 @@ impl RaftNode {
         receiver
     }
 
+    /// Writes snapshot and log anew, so that on disk nothing is left of what the sealer sealed before; the receiver
+    /// tells the snapshot's index.
+    pub fn reseal(&self) -> oneshot::Receiver<Result<u64, RaftError>> {
+        let (done, answer) = answer();
+        self.ask(|done| Input::Reseal { done }, done);
+        answer
+    }
+
     /// Hands an encoded `raftpb.Message` of another member to this one.
     ///
     /// # Errors

@@ -187,6 +187,10 @@ impl Thread {
                 let head = self.member.snapshot_of(Vec::new());
                 done(position(&head), self.machine.snapshot());
             }
+            Input::Reseal { done } => {
+                self.pump()?;
+                self.snapshots.ask_reseal(done);
+            }
             Input::SnapshotMade(made) => {
                 if let Some(snapshot) = self.snapshots.ended(*made) {
                     self.compact(snapshot)?;
@@ -355,16 +359,20 @@ impl Thread {
     /// Names a snapshot that was written in the log, drops what lies behind it, and hands it to whoever waits.
     fn compact(&mut self, snapshot: Snapshot) -> Result<(), RaftError> {
         let index = position(&snapshot).index;
-        if self.snapshots.is_new(index) {
+        let is_whole = self.snapshots.is_reseal();
+        if self.snapshots.is_new(index) || is_whole {
             let compact = Some(self.member.compact(index.saturating_sub(self.config.keep_entries)));
             let hard_state = self.unflushed.take();
+            let entries = if is_whole { self.member.window_entries() } else { Vec::new() };
             self.log.write(LogBatch {
+                entries: &entries,
                 hard_state: hard_state.as_ref(),
                 snapshot: Some(&snapshot),
                 compact,
-                ..LogBatch::default()
+                is_whole,
             })?;
             self.snapshots.recorded(index);
+            self.snapshots.resealed();
         }
         if std::mem::take(&mut self.snapshots.is_wanted) {
             self.member.offer_snapshot(snapshot);

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod engine;
+mod keys;
 mod managers;
 mod membership;
 mod metrics;

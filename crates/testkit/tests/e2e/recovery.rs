@@ -588,3 +588,61 @@ fn a_copied_folder_becomes_a_swarm_on_another_machine() {
     cluster[0].docker(&["swarm", "join", "--token", &token, &listen]).ok();
     await_nodes(&cluster[0], &["node1: Ready Reachable", "node4: Ready", "spare: Ready Leader"]);
 }
+
+#[test]
+fn locked_managers_are_backed_up_forced_and_restored_with_their_key() {
+    if !can_run() {
+        return;
+    }
+    let mut cluster = Cluster::start(3);
+    let address = cluster[0].host().address().to_string();
+    cluster[0].docker(&["swarm", "init", "--autolock", "--advertise-addr", &address]).ok();
+    let token = cluster[0].docker(&["swarm", "join-token", "--quiet", "manager"]).ok();
+    let remote = format!("{address}:2377");
+    cluster[1].docker(&["swarm", "join", "--token", &token, &remote]).ok();
+    create(&cluster[0], "web", 0);
+    let key = cluster[0].docker(&["swarm", "unlock-key", "--quiet"]).ok();
+    let path = |name: &str| cluster.lab().folder().join(name).to_str().expect("plain").to_owned();
+    let (file, key_file) = (path("sealed"), path("key"));
+    fs::write(&key_file, &key).expect("written");
+    swarm(&cluster[1], &["backup", &file]).expect("a backup");
+
+    // One of two is lost, the other one is locked: it is unlocked first.
+    cluster[1].kill();
+    cluster[0].kill();
+    cluster[0].restart();
+    let init = ["swarm", "init", "--force-new-cluster"];
+    let said = cluster[0].docker(&init).refused();
+    assert!(said.contains("needs to be unlocked before it can be used"), "{said}");
+    unlock(&cluster[0], &key);
+    force(&cluster[0], &[]);
+    assert_eq!(services(&cluster[0]), ["web"]);
+    await_nodes(&cluster[0], &["node1: Ready Leader", "node2: Down"]);
+    cluster[0].kill();
+    cluster[0].restart();
+    assert!(membership(&cluster[0]).starts_with("locked: "));
+    unlock(&cluster[0], &key);
+    wait_until(PATIENCE, "it to lead", || {
+        cluster[0].docker(&["service", "ls"]).success().then_some(())
+    });
+
+    // The backup needs the same key, and what it is restored to is locked with it.
+    let said = swarm(&cluster[2], &["restore", &file]).expect_err("no key");
+    assert!(said.contains("the backup is encrypted"), "{said}");
+    swarm(&cluster[2], &["restore", "--key", &key_file, &file]).expect("restored");
+    assert_eq!(services(&cluster[2]), ["web"]);
+    assert_eq!(cluster[2].docker(&["swarm", "unlock-key", "--quiet"]).ok(), key);
+    cluster[2].kill();
+    cluster[2].restart();
+    assert!(membership(&cluster[2]).starts_with("locked: "));
+    unlock(&cluster[2], &key);
+    wait_until(PATIENCE, "it to lead", || {
+        cluster[2].docker(&["service", "ls"]).success().then_some(())
+    });
+}
+
+fn unlock(daemon: &Daemon, key: &str) {
+    let body = format!(r#"{{"UnlockKey":"{key}"}}"#);
+    let (status, said) = request(daemon, "POST", "/swarm/unlock", body.as_bytes());
+    assert_eq!(status, 200, "{said}");
+}

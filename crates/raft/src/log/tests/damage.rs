@@ -20,7 +20,7 @@ fn written() -> tempfile::TempDir {
             entries: &batch,
             hard_state: Some(&committed),
             snapshot,
-            compact: None,
+            ..LogBatch::default()
         })
         .expect("writes");
     }

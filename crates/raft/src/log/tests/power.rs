@@ -30,6 +30,7 @@ pub(super) fn write_some(log: &mut DiskLog, last: u64, dice: &mut impl FnMut(u64
         hard_state: Some(&committed),
         snapshot: compact.map(|_| &taken),
         compact,
+        ..LogBatch::default()
     })
     .expect("writes");
     from + batch.len() as u64 - 1
