@@ -26,6 +26,7 @@ fn written() -> tempfile::TempDir {
             hard_state: Some(&committed),
             snapshot: (index == 3).then_some(&taken),
             compact: (index == 4).then_some(compact),
+            ..LogBatch::default()
         })
         .expect("writes");
     }
