@@ -118,7 +118,10 @@ fn one_manager_goes_on_alone_after_the_loss_of_the_quorum() {
         &cluster[0],
         &["node1: Ready Leader", "node2: Ready", "node3: Down", "node4: Ready"],
     );
-    cluster[0].docker(&["node", "promote", "node2"]).ok();
+    wait_until(PATIENCE, "its promotion", || {
+        // Its own state changes meanwhile, and then the command is to be given again.
+        cluster[0].docker(&["node", "promote", "node2"]).success().then_some(())
+    });
     let two = ["node1: Ready Leader", "node2: Ready Reachable", "node3: Down", "node4: Ready"];
     await_nodes(&cluster[1], &two);
     // The other one joins anew.
@@ -278,7 +281,10 @@ fn a_swarm_is_backed_up_and_restored_elsewhere() {
     assert_eq!(spare.docker(&["config", "ls", "--format", "{{.Name}}"]).ok(), config);
     assert_eq!(spare.docker(&["swarm", "join-token", "--quiet", "worker"]).ok(), token);
     // It has no image, and no registry to get one from.
-    spare.docker(&["node", "update", "--availability", "drain", "spare"]).ok();
+    wait_until(PATIENCE, "it to be drained", || {
+        let drain = ["node", "update", "--availability", "drain", "spare"];
+        spare.docker(&drain).success().then_some(())
+    });
     await_running(&spare, "web", 3);
     let after = processes(&cluster[2]);
     assert!(before.iter().all(|kept| after.get(kept.0) == Some(kept.1)), "none was touched");
