@@ -1,0 +1,205 @@
+//! The node's thread: beats to the manager that invited it, until it is invited elsewhere.
+
+use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::sync::watch;
+use tracing::debug;
+
+use crate::datagram::DATAGRAM_BYTES;
+use crate::rhythm::{Heard, Rhythm};
+use crate::{Invitation, raise_priority};
+
+/// So many datagrams at a time before beats that are due are sent all the same.
+const BURST_MAX: usize = 64;
+
+/// How the newest invitation fares.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pulse {
+    /// When the manager last answered; none where it never did.
+    pub answered_at: Option<Instant>,
+    /// The manager may have forgotten the session: worth a look over a connection that proves who answers.
+    pub is_doubtful: bool,
+}
+
+/// A thread that beats; dropping it ends it.
+#[derive(Debug)]
+pub struct Heart {
+    next: Arc<Mutex<Option<Invitation>>>,
+    wake: Mutex<PipeWriter>,
+    pulse: Arc<watch::Sender<Pulse>>,
+}
+
+impl Heart {
+    /// Starts the thread, which waits for an invitation.
+    ///
+    /// # Errors
+    /// The system's, where there is no thread or pipe to be had.
+    pub fn start() -> io::Result<Self> {
+        let (woken, wake) = io::pipe()?;
+        let next = Arc::new(Mutex::new(None));
+        let pulse = Arc::new(watch::Sender::default());
+        let (invitations, told) = (next.clone(), pulse.clone());
+        let thread = std::thread::Builder::new().name("pulse-heart".to_owned());
+        // It ends when the pipe is closed.
+        thread.spawn(move || {
+            if !raise_priority() {
+                debug!("heartbeats are sent at usual priority");
+            }
+            run(woken, &invitations, &told);
+        })?;
+        Ok(Self { next, wake: Mutex::new(wake), pulse })
+    }
+
+    /// From now on beats go where this invitation says; those of before end.
+    pub fn follow(&self, invitation: Invitation) {
+        self.pulse.send_replace(Pulse::default());
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(invitation);
+        // The thread reads on as long as this handle lives.
+        let _ = self.wake.lock().unwrap_or_else(PoisonError::into_inner).write_all(&[0]);
+    }
+
+    /// How it fares.
+    pub fn pulse(&self) -> watch::Receiver<Pulse> {
+        self.pulse.subscribe()
+    }
+}
+
+/// The beats of one invitation and their socket.
+struct Beating {
+    socket: UdpSocket,
+    to: SocketAddr,
+    rhythm: Rhythm,
+}
+
+impl Beating {
+    /// None where the address is no `ip:port`, or the system gives no socket: then there are gRPC heartbeats only.
+    fn begin(invitation: Invitation) -> Option<Self> {
+        let to: SocketAddr = invitation.addr.parse().ok()?;
+        let any: SocketAddr = match to {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let socket = UdpSocket::bind(any).and_then(|socket| {
+            socket.set_nonblocking(true)?;
+            Ok(socket)
+        });
+        match socket {
+            Ok(socket) => {
+                Some(Self { socket, to, rhythm: Rhythm::new(invitation, Instant::now()) })
+            }
+            Err(error) => {
+                debug!(%error, "no heartbeats on a path of their own");
+                None
+            }
+        }
+    }
+
+    fn take_all(&mut self, pulse: &watch::Sender<Pulse>) {
+        let mut bytes = [0; DATAGRAM_BYTES + 1];
+        for _ in 0..BURST_MAX {
+            let length = match self.socket.recv_from(&mut bytes) {
+                Ok((length, _)) => length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // What an earlier beat met on its way, such as a port that is closed.
+                Err(_) => continue,
+            };
+            let now = Instant::now();
+            match self.rhythm.take(now, &bytes[..length]) {
+                Heard::Answer => {
+                    pulse.send_replace(Pulse { answered_at: Some(now), is_doubtful: false });
+                }
+                Heard::Unknown => {
+                    pulse.send_if_modified(|pulse| !std::mem::replace(&mut pulse.is_doubtful, true));
+                }
+                Heard::Ask | Heard::Nothing => {}
+            }
+        }
+    }
+
+    fn beat_if_due(&mut self) {
+        let now = Instant::now();
+        if now >= self.rhythm.due() {
+            let beat = self.rhythm.beat(now);
+            // Where there is no way now, the next may find one.
+            let _ = self.socket.send_to(&beat, self.to);
+        }
+    }
+}
+
+fn run(mut woken: PipeReader, next: &Mutex<Option<Invitation>>, pulse: &watch::Sender<Pulse>) {
+    let mut beating: Option<Beating> = None;
+    loop {
+        let wait = match &beating {
+            Some(beating) => {
+                let left = beating.rhythm.due().saturating_duration_since(Instant::now());
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)
+            }
+            None => PollTimeout::NONE,
+        };
+        let mut ready = vec![PollFd::new(woken.as_fd(), PollFlags::POLLIN)];
+        ready.extend(beating.iter().map(|b| PollFd::new(b.socket.as_fd(), PollFlags::POLLIN)));
+        // Interrupted or timed out: what is due is looked at below.
+        let _ = poll(&mut ready, wait);
+        let is_woken = ready[0].any().unwrap_or(true);
+        if is_woken {
+            match woken.read(&mut [0; 16]) {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+            let invitation = next.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(invitation) = invitation {
+                beating = Beating::begin(invitation);
+            }
+        }
+        if let Some(beating) = &mut beating {
+            beating.take_all(pulse);
+            beating.beat_if_due();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Beats, Listener, Wards};
+
+    struct Any;
+
+    impl Beats for Any {
+        fn beat(&self, _: &str, session_id: &str) -> Option<Duration> {
+            (session_id == "known").then_some(Duration::from_millis(100))
+        }
+    }
+
+    async fn until(pulse: &mut watch::Receiver<Pulse>, what: impl FnMut(&Pulse) -> bool) {
+        let waited = tokio::time::timeout(Duration::from_secs(10), pulse.wait_for(what)).await;
+        drop(waited.expect("in time").expect("a heart"));
+    }
+
+    #[tokio::test]
+    async fn a_heart_is_answered_until_its_session_is_over() {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let addr = socket.local_addr().expect("an address").to_string();
+        let wards = Arc::new(Wards::default());
+        let listener = Listener::start(socket, wards.clone(), Arc::new(Any)).expect("a thread");
+        let heart = Heart::start().expect("a thread");
+        let mut pulse = heart.pulse();
+        heart.follow(wards.invite("n", "known", &addr));
+        until(&mut pulse, |pulse| pulse.answered_at.is_some()).await;
+        let first = pulse.borrow_and_update().answered_at;
+        until(&mut pulse, |pulse| pulse.answered_at > first).await;
+        wards.clear();
+        until(&mut pulse, |pulse| pulse.is_doubtful).await;
+        heart.follow(wards.invite("n", "known", &addr));
+        until(&mut pulse, |pulse| pulse.answered_at.is_some()).await;
+        drop(listener);
+        UdpSocket::bind(addr).expect("the port is free");
+    }
+}
