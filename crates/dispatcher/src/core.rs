@@ -30,6 +30,8 @@ pub struct KnownNode {
     pub node_id: String,
     /// Whether it was already found to be down.
     pub is_down: bool,
+    /// Whether an agent of ours runs there, which finds a new leader fast.
+    pub is_swift: bool,
 }
 
 /// What happens to the core.
@@ -205,14 +207,15 @@ impl Core {
     fn lead(&mut self, now: Instant, nodes: Vec<KnownNode>) -> Vec<Command> {
         self.alive.clear();
         self.down.clear();
-        self.others_heard_at = None;
+        // Silence is counted from here: a manager that hears nobody from the start may be cut off as well.
+        self.others_heard_at = Some(now);
         let mut commands = Vec::new();
-        for KnownNode { node_id, is_down } in nodes {
+        for KnownNode { node_id, is_down, is_swift } in nodes {
             if is_down {
                 self.down.insert(node_id, now + self.timing.orphan_after);
                 continue;
             }
-            let deadline = now + self.timing.unknown_grace();
+            let deadline = now + self.timing.unknown_grace(is_swift);
             let unknown = Liveness { session: None, deadline, is_put_off: false };
             self.alive.insert(node_id.clone(), unknown);
             let message = "Node moved to \"unknown\" state due to leadership change in cluster";
@@ -224,7 +227,7 @@ impl Core {
     fn register(&mut self, now: Instant, registration: Registration) -> Vec<Command> {
         let Registration { node_id, session_id, fresh_session_id, stream, is_swift } = registration;
         let grace = self.timing.grace(is_swift);
-        let suspect_grace = self.timing.suspect_grace;
+        let suspect_grace = self.timing.suspect_grace();
         let (mut attempts, mut replaced) = (0, None);
         self.heard(now, &node_id);
         if let Some(Liveness { session: Some(session), deadline, .. }) =
@@ -286,10 +289,10 @@ impl Core {
             self.timing.heartbeat_epsilon.min(base / 2)
         };
         let period = base - spread + self.jitter.random_range(Duration::ZERO..=spread * 2);
-        let grace = if session.is_suspect {
-            self.timing.suspect_grace
-        } else {
-            self.timing.grace_of(period)
+        let grace = match (session.is_suspect, session.is_swift) {
+            (true, _) => self.timing.suspect_grace(),
+            (false, true) => self.timing.grace(true),
+            (false, false) => self.timing.grace_of(period),
         };
         *deadline = now + grace;
         Command::Beat(period)
@@ -302,7 +305,7 @@ impl Core {
         };
         if session.stream == stream {
             session.is_suspect = true;
-            *deadline = now + self.timing.suspect_grace;
+            *deadline = now + self.timing.suspect_grace();
         }
     }
 
@@ -324,8 +327,9 @@ impl Core {
         if now.saturating_duration_since(due) <= self.timing.stall_max {
             return false;
         }
+        let grace = self.timing.suspect_grace();
         for node in self.alive.values_mut() {
-            node.deadline = node.deadline.max(now + self.timing.suspect_grace);
+            node.deadline = node.deadline.max(now + grace);
         }
         true
     }
@@ -336,7 +340,7 @@ impl Core {
             return;
         }
         self.others_heard_at = Some(now);
-        let deadline = now + self.timing.suspect_grace;
+        let deadline = now + self.timing.suspect_grace();
         for (id, node) in self.alive.iter_mut().filter(|(_, node)| node.is_put_off) {
             node.is_put_off = false;
             node.deadline = if id == node_id { deadline } else { node.deadline.min(deadline) };
@@ -353,7 +357,7 @@ impl Core {
         let mut others: Vec<&mut Liveness> = self
             .alive
             .iter_mut()
-            .filter(|(id, node)| *id != own_node && node.session.is_some())
+            .filter(|(id, _)| *id != own_node)
             .map(|(_, node)| node)
             .collect();
         if others.len() < 2 || !self.others_heard_at.is_some_and(silent) {

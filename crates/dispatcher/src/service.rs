@@ -1,14 +1,18 @@
 //! The gRPC service: checks who calls, hands events to the core, and starts streams.
 
 use std::future::Future;
+use std::io;
+use std::net::UdpSocket;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rand::Rng as _;
 use swarm_proto::id::new_id;
 use swarm_proto::timestamp::from_duration;
 use swarm_proto::v1::dispatcher_server;
 use swarm_proto::v1::node_status::State;
+use swarm_pulse::Listener;
 use swarm_proto::v1::{
     AssignmentsMessage, AssignmentsRequest, HeartbeatRequest, HeartbeatResponse, Node,
     SessionMessage, SessionRequest, Task, TasksMessage, TasksRequest, UpdateTaskStatusRequest,
@@ -26,6 +30,7 @@ use crate::config::{Config, STREAM_MESSAGES_WAITING_MAX};
 use crate::core::{Command, Event, Registration, StreamId};
 use crate::leadership::{Leadership, Peers};
 use crate::messages::Sequence;
+use crate::pulses::Pulses;
 use crate::stream::{AssignmentSource, SessionSource, Source, TaskSource, serve};
 use crate::{AGENT_HEADER, SessionError};
 
@@ -40,6 +45,7 @@ struct Shared {
     config: Config,
     peers: Peers,
     leadership: Mutex<Option<Arc<Leadership>>>,
+    pulses: Pulses,
     stream_last: AtomicU64,
 }
 
@@ -56,6 +62,7 @@ struct StreamGuard {
 impl Drop for StreamGuard {
     fn drop(&mut self) {
         let node_id = std::mem::take(&mut self.node_id);
+        self.leadership.pulses.suspect(&node_id);
         self.leadership.step(Event::StreamEnded { node_id, stream: self.stream });
     }
 }
@@ -78,9 +85,32 @@ impl Dispatcher {
             config,
             peers,
             leadership: Mutex::default(),
+            pulses: Pulses::default(),
             stream_last: AtomicU64::new(0),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Takes heartbeats on a path of their own from now on; our agents are told to send them to `addr`, `ip:port`.
+    ///
+    /// # Errors
+    /// The system's, where there is no thread to be had.
+    pub fn listen(&self, socket: UdpSocket, addr: String) -> io::Result<Listener> {
+        self.shared.pulses.listen(socket, addr, self.clone())
+    }
+
+    /// A node gave a sign of life; the period until the next.
+    pub(crate) fn heard(
+        &self,
+        node_id: &str,
+        session_id: &str,
+    ) -> Result<Duration, SessionError> {
+        let (node_id, session_id) = (node_id.to_owned(), session_id.to_owned());
+        match self.leadership()?.step(Event::Heartbeat { node_id, session_id }) {
+            Some(Command::Beat(period)) => Ok(period),
+            Some(Command::Refuse(error)) => Err(error),
+            _ => Err(SessionError::Stopped),
+        }
     }
 
     /// Serves while this manager leads: from now until `shutdown` is ready or the future is dropped. Begins with a
@@ -89,7 +119,9 @@ impl Dispatcher {
         let Shared { store, config, peers, .. } = &*self.shared;
         let (tables, watch) = store.view_and_watch();
         let seed = rand::rng().random();
-        let leadership = Leadership::begin(store.clone(), config, peers.clone(), &tables, seed);
+        let pulses = self.shared.pulses.clone();
+        let leadership =
+            Leadership::begin(store.clone(), config, peers.clone(), pulses, &tables, seed);
         *self.slot() = Some(leadership.clone());
         let _term = TermGuard(self, leadership.clone());
         tracing::info!("dispatcher starting");
@@ -176,7 +208,13 @@ impl dispatcher_server::Dispatcher for Dispatcher {
             swift = is_swift,
             "node registered"
         );
-        let ready = NodeUpdate { state: State::Ready, message: String::new(), addr, description };
+        let ready = NodeUpdate {
+            state: State::Ready,
+            message: String::new(),
+            addr,
+            description,
+            is_swift: Some(is_swift),
+        };
         leadership.writer.commit(|batch| batch.set_node(node_id.clone(), ready)).await?;
         let peers = leadership.peers.clone();
         let source = SessionSource {
@@ -185,7 +223,12 @@ impl dispatcher_server::Dispatcher for Dispatcher {
             peers,
             sent: None,
         };
-        self.start_stream(&leadership, &node_id, &session_id, source, Some(guard))
+        let mut answer =
+            self.start_stream(&leadership, &node_id, &session_id, source, Some(guard))?;
+        if is_swift {
+            leadership.pulses.invite(&node_id, &session_id, answer.metadata_mut());
+        }
+        Ok(answer)
     }
 
     async fn heartbeat(
@@ -194,13 +237,8 @@ impl dispatcher_server::Dispatcher for Dispatcher {
     ) -> Result<Response<HeartbeatResponse>, Status> {
         let node_id = Caller::of(&request, &self.shared.store.view())?.node_id;
         let session_id = request.into_inner().session_id;
-        match self.leadership()?.step(Event::Heartbeat { node_id, session_id }) {
-            Some(Command::Beat(period)) => {
-                Ok(Response::new(HeartbeatResponse { period: Some(from_duration(period)) }))
-            }
-            Some(Command::Refuse(error)) => Err(error.into()),
-            _ => Err(SessionError::Stopped.into()),
-        }
+        let period = self.heard(&node_id, &session_id)?;
+        Ok(Response::new(HeartbeatResponse { period: Some(from_duration(period)) }))
     }
 
     async fn update_task_status(

@@ -4,7 +4,7 @@ use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::watch;
@@ -16,20 +16,26 @@ use crate::{Invitation, raise_priority};
 
 /// So many datagrams at a time before beats that are due are sent all the same.
 const BURST_MAX: usize = 64;
+/// What poll(2) cuts off.
+const ROUND_UP: Duration = Duration::from_millis(1);
 
 /// How the newest invitation fares.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pulse {
     /// When the manager last answered; none where it never did.
     pub answered_at: Option<Instant>,
-    /// The manager may have forgotten the session: worth a look over a connection that proves who answers.
-    pub is_doubtful: bool,
+    /// When it last seemed that the manager knows no such session: worth a look over a connection that proves who
+    /// answers.
+    pub doubted_at: Option<Instant>,
 }
+
+/// What the thread is to turn to, if anything is new: an invitation, or rest.
+type Next = Mutex<Option<Option<Invitation>>>;
 
 /// A thread that beats; dropping it ends it.
 #[derive(Debug)]
 pub struct Heart {
-    next: Arc<Mutex<Option<Invitation>>>,
+    next: Arc<Next>,
     wake: Mutex<PipeWriter>,
     pulse: Arc<watch::Sender<Pulse>>,
 }
@@ -41,7 +47,7 @@ impl Heart {
     /// The system's, where there is no thread or pipe to be had.
     pub fn start() -> io::Result<Self> {
         let (woken, wake) = io::pipe()?;
-        let next = Arc::new(Mutex::new(None));
+        let next = Arc::new(Next::default());
         let pulse = Arc::new(watch::Sender::default());
         let (invitations, told) = (next.clone(), pulse.clone());
         let thread = std::thread::Builder::new().name("pulse-heart".to_owned());
@@ -57,10 +63,19 @@ impl Heart {
 
     /// From now on beats go where this invitation says; those of before end.
     pub fn follow(&self, invitation: Invitation) {
+        self.turn_to(Some(invitation));
+    }
+
+    fn turn_to(&self, invitation: Option<Invitation>) {
         self.pulse.send_replace(Pulse::default());
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(invitation);
         // The thread reads on as long as this handle lives.
         let _ = self.wake.lock().unwrap_or_else(PoisonError::into_inner).write_all(&[0]);
+    }
+
+    /// No beats from now on: the manager takes none on this path.
+    pub fn rest(&self) {
+        self.turn_to(None);
     }
 
     /// How it fares.
@@ -111,10 +126,10 @@ impl Beating {
             let now = Instant::now();
             match self.rhythm.take(now, &bytes[..length]) {
                 Heard::Answer => {
-                    pulse.send_replace(Pulse { answered_at: Some(now), is_doubtful: false });
+                    pulse.send_replace(Pulse { answered_at: Some(now), doubted_at: None });
                 }
                 Heard::Unknown => {
-                    pulse.send_if_modified(|pulse| !std::mem::replace(&mut pulse.is_doubtful, true));
+                    pulse.send_modify(|pulse| pulse.doubted_at = Some(now));
                 }
                 Heard::Ask | Heard::Nothing => {}
             }
@@ -131,13 +146,14 @@ impl Beating {
     }
 }
 
-fn run(mut woken: PipeReader, next: &Mutex<Option<Invitation>>, pulse: &watch::Sender<Pulse>) {
+fn run(mut woken: PipeReader, next: &Next, pulse: &watch::Sender<Pulse>) {
     let mut beating: Option<Beating> = None;
     loop {
         let wait = match &beating {
             Some(beating) => {
                 let left = beating.rhythm.due().saturating_duration_since(Instant::now());
-                PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)
+                // Whole milliseconds, rounded up: a little late rather than a busy wait.
+                PollTimeout::try_from(left + ROUND_UP).unwrap_or(PollTimeout::MAX)
             }
             None => PollTimeout::NONE,
         };
@@ -151,9 +167,9 @@ fn run(mut woken: PipeReader, next: &Mutex<Option<Invitation>>, pulse: &watch::S
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }
-            let invitation = next.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(invitation) = invitation {
-                beating = Beating::begin(invitation);
+            let news = next.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(invitation) = news {
+                beating = invitation.and_then(Beating::begin);
             }
         }
         if let Some(beating) = &mut beating {
@@ -165,8 +181,6 @@ fn run(mut woken: PipeReader, next: &Mutex<Option<Invitation>>, pulse: &watch::S
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::{Beats, Listener, Wards};
 
@@ -196,7 +210,7 @@ mod tests {
         let first = pulse.borrow_and_update().answered_at;
         until(&mut pulse, |pulse| pulse.answered_at > first).await;
         wards.clear();
-        until(&mut pulse, |pulse| pulse.is_doubtful).await;
+        until(&mut pulse, |pulse| pulse.doubted_at.is_some()).await;
         heart.follow(wards.invite("n", "known", &addr));
         until(&mut pulse, |pulse| pulse.answered_at.is_some()).await;
         drop(listener);

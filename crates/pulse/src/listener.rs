@@ -17,6 +17,8 @@ use crate::{Wards, raise_priority};
 const TURN: Duration = Duration::from_millis(250);
 /// So many datagrams at a time before the silent are looked for all the same.
 const BURST_MAX: usize = 1024;
+/// What poll(2) cuts off.
+const ROUND_UP: Duration = Duration::from_millis(1);
 
 /// What a beat does.
 pub trait Beats: Send + Sync {
@@ -78,7 +80,7 @@ fn listen(
             PollFd::new(socket.as_fd(), PollFlags::POLLIN),
             PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
         ];
-        let wait = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+        let wait = PollTimeout::try_from(left + ROUND_UP).unwrap_or(PollTimeout::MAX);
         match poll(&mut ready, wait) {
             Err(nix::errno::Errno::EINTR) => continue,
             result => result?,
