@@ -1,10 +1,10 @@
 //! Who is alive: machines that are lost, starved, cut off for a moment, or lose half of their packets.
 #![expect(clippy::print_stdout, reason = "figures, for whoever runs the tests with --nocapture")]
 
-use std::process::Child;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use swarm_testkit::{Cluster, Daemon, Engine, Host, busybox_image_tar, require_command, wait_until};
+use swarm_testkit::{Cluster, Daemon, Engine, busybox_image_tar, require_command, wait_until};
 
 use crate::support::{IMAGE, PATIENCE, await_running, can_run, processes, spread};
 
@@ -23,7 +23,9 @@ fn cluster(managers: usize, workers: usize, replicas: usize) -> Cluster {
 fn create(daemon: &Daemon, name: &str, replicas: usize) {
     let count = replicas.to_string();
     let web = ["service", "create", "--detach", "--replicas", &count, "--name", name];
-    daemon.docker(&[&web[..], &[IMAGE, "sleep", "1000"]].concat()).ok();
+    // A shell that takes SIGTERM, which the first process of a container ignores otherwise.
+    let script = "trap 'exit 0' TERM; sleep 1000 & wait";
+    daemon.docker(&[&web[..], &[IMAGE, "sh", "-c", script]].concat()).ok();
     await_running(daemon, name, replicas);
 }
 
@@ -39,14 +41,6 @@ fn await_ready(daemon: &Daemon, nodes: usize) {
     wait_until(PATIENCE, "all nodes to be ready", || {
         let states = states(daemon);
         (states.len() == nodes && states.iter().all(|state| state.ends_with("Ready"))).then_some(())
-    });
-}
-
-/// Waits until all tasks run, none of them on the lost host.
-fn await_elsewhere(daemon: &Daemon, service: &str, lost: &str, count: usize) {
-    wait_until(PATIENCE, "all tasks to run elsewhere", || {
-        let spread = spread(daemon, service);
-        (!spread.contains_key(lost) && spread.values().sum::<usize>() == count).then_some(())
     });
 }
 
@@ -75,4 +69,147 @@ fn the_tasks_of_a_leader_out_of_reach_run_elsewhere() {
 /// As [`spread`], none while nobody leads.
 fn spread_if_led(daemon: &Daemon) -> Option<std::collections::BTreeMap<String, usize>> {
     daemon.docker(&["service", "ls"]).success().then(|| spread(daemon, "web"))
+}
+
+/// For so long a state must hold. Time itself is what these tests are about.
+fn hold(duration: Duration, mut check: impl FnMut()) {
+    let end = Instant::now() + duration;
+    while Instant::now() < end {
+        check();
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Seconds from the environment, for longer runs by hand.
+fn seconds(variable: &str, usual: u64) -> Duration {
+    let given = std::env::var(variable).ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(given.unwrap_or(usual))
+}
+
+/// Fails where a manager has declared any node dead.
+#[track_caller]
+fn assert_nobody_died(cluster: &Cluster, managers: usize) {
+    for manager in &cluster.daemons()[..managers] {
+        let log = manager.log();
+        let death = log.lines().find(|line| line.contains("heartbeat failure"));
+        assert!(death.is_none(), "{}: {death:?}", manager.host().name());
+    }
+}
+
+#[test]
+fn silence_is_death_after_three_seconds_and_a_short_cut_is_not() {
+    if !can_run() {
+        return;
+    }
+    let cluster = cluster(1, 2, 4);
+    let before = processes(&cluster[1]);
+    assert!(!before.is_empty());
+    for _ in 0..2 {
+        cluster[1].host().cut_off();
+        std::thread::sleep(Duration::from_secs(2));
+        cluster[1].host().reconnect();
+        hold(Duration::from_secs(4), || {});
+    }
+    assert_nobody_died(&cluster, 1);
+    assert_eq!(processes(&cluster[1]), before);
+
+    cluster[1].host().cut_off();
+    let start = Instant::now();
+    wait_until(PATIENCE, "it to be down", || {
+        states(&cluster[0]).contains(&"node2 Down".to_owned()).then_some(())
+    });
+    let down = start.elapsed();
+    println!("down {down:?} after its cable was pulled");
+    assert!(down > Duration::from_millis(2200), "{down:?}");
+    await_running(&cluster[0], "web", 4);
+    println!("replaced {:?} after", start.elapsed());
+    // Of each slot one task goes on, and it is not the one that came back.
+    let others: Vec<_> = [0, 2].map(|node| processes(&cluster[node])).into();
+    cluster[1].host().reconnect();
+    let start = Instant::now();
+    wait_until(PATIENCE, "its old tasks to end", || {
+        processes(&cluster[1]).is_empty().then_some(())
+    });
+    println!("its old tasks ended {:?} after its cable was back", start.elapsed());
+    assert_eq!(Vec::from([0, 2].map(|node| processes(&cluster[node]))), others);
+    await_running(&cluster[0], "web", 4);
+}
+
+/// Processes that do nothing, as fast as they can; they end with this.
+struct Spinners(Vec<Child>);
+
+impl Spinners {
+    /// So many on one CPU.
+    fn on_cpu(cpu: &str, count: usize) -> Self {
+        let spin = || {
+            let mut command = Command::new("taskset");
+            command.args(["--cpu-list", cpu, "busybox", "sh", "-c", "while :; do :; done"]);
+            command.spawn().expect("a spinning process")
+        };
+        Self((0..count).map(|_| spin()).collect())
+    }
+}
+
+impl Drop for Spinners {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+#[test]
+fn a_starved_node_is_not_dead() {
+    if !(can_run() && require_command("taskset")) {
+        return;
+    }
+    let cluster = cluster(1, 2, 4);
+    let before = processes(&cluster[1]);
+    // One CPU is all that the node has.
+    let bound = Command::new("taskset")
+        .args(["--all-tasks", "--cpu-list", "--pid", "0", &cluster[1].pid().to_string()])
+        .output()
+        .expect("bind a daemon to a CPU");
+    assert!(bound.status.success(), "{bound:?}");
+    let spinners = Spinners::on_cpu("0", 40);
+    hold(seconds("SWARM_E2E_STARVE_SECONDS", 15), || {
+        assert!(states(&cluster[0]).contains(&"node2 Ready".to_owned()));
+    });
+    drop(spinners);
+    assert_nobody_died(&cluster, 1);
+    assert_eq!(processes(&cluster[1]), before);
+}
+
+/// Loses half of the packets that come in and half of those that go out.
+fn lose_half(daemon: &Daemon) {
+    let rules = "table inet loss {
+        chain in { type filter hook input priority -300; iifname eth0 numgen random mod 2 0 drop; }
+        chain out { type filter hook output priority -300; oifname eth0 numgen random mod 2 0 drop; }
+    }";
+    let loaded = daemon.host().command("nft").arg(rules).output().expect("run nft");
+    assert!(loaded.status.success(), "{loaded:?}");
+}
+
+fn lose_nothing(daemon: &Daemon) {
+    let deleted = daemon.host().command("nft").args(["delete", "table", "inet", "loss"]).output();
+    assert!(deleted.expect("run nft").status.success());
+}
+
+#[test]
+fn a_node_that_loses_half_of_its_packets_is_not_dead() {
+    if !(can_run() && require_command("nft")) {
+        return;
+    }
+    let cluster = cluster(1, 2, 4);
+    let before = processes(&cluster[1]);
+    lose_half(&cluster[1]);
+    hold(seconds("SWARM_E2E_LOSS_SECONDS", 10), || {
+        assert!(states(&cluster[0]).contains(&"node2 Ready".to_owned()));
+    });
+    lose_nothing(&cluster[1]);
+    hold(Duration::from_secs(4), || {});
+    assert_nobody_died(&cluster, 1);
+    assert_eq!(processes(&cluster[1]), before);
+    await_running(&cluster[0], "web", 4);
 }
