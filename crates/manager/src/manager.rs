@@ -194,6 +194,20 @@ impl Manager {
         }
     }
 
+    /// Waits until this manager's member has failed, and tells why: it must be stopped then, and may start again once
+    /// the cause is mended.
+    pub fn failed(&self) -> impl Future<Output = String> + Send + use<> {
+        let mut status = self.raft.watch();
+        async move {
+            let failed = status.wait_for(|status| status.failure.is_some()).await;
+            match failed.ok().and_then(|status| status.failure.clone()) {
+                Some(failure) => failure,
+                // Stopped because it was asked to.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// Asks the others to let this manager go, as far as they keep their quorum without it.
     ///
     /// # Errors

@@ -310,7 +310,10 @@ impl Node {
         let post = {
             let current = self.current();
             match &current.membership {
-                Some(membership) => membership.is_manager().then(|| membership.post()),
+                Some(membership) => {
+                    let post = membership.post();
+                    (membership.is_manager() || post.trouble().is_some()).then_some(post)
+                }
                 None if current.error.is_empty() => return Err(NodeError::no_swarm()),
                 None => None,
             }
@@ -337,7 +340,7 @@ impl Node {
                 node_id: membership.node_id(),
                 node_addr: host_of(&membership.saved().advertise_addr),
                 is_manager: membership.is_manager(),
-                error: String::new(),
+                error: membership.post().trouble().unwrap_or_default(),
                 managers: membership.known_managers(),
             },
             None => NodeStatus {
@@ -358,7 +361,12 @@ impl Node {
     /// Docker's refusals where this node is no manager.
     pub fn control(&self) -> Result<Channel, NodeError> {
         match &self.current().membership {
-            Some(membership) => membership.control().ok_or_else(NodeError::worker),
+            Some(membership) => {
+                membership.control().ok_or_else(|| match membership.post().trouble() {
+                    Some(trouble) => NodeError::manager_down(&trouble),
+                    None => NodeError::worker(),
+                })
+            }
             None => Err(NodeError::not_a_manager()),
         }
     }

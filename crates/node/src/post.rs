@@ -3,14 +3,15 @@
 //! ```text
 //!   certificate: worker ──> manager: take up (join the group, or go on from the log)
 //!                manager ──> worker, or removed by the others: give up, and forget the log
+//!   the log cannot be written: give up, keep the log, take up again after a while
 //! ```
 //!
 //! Mirrors the manager half of SwarmKit's `node.Node`.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use swarm_ca::{Role, TlsMaterials};
 use swarm_manager::{Founding, Manager, ManagerConfig};
@@ -26,6 +27,8 @@ use crate::state::{SavedMembership, StateFolder};
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// A node may wait for long until the others can admit it.
 const RETRY_MAX: Duration = Duration::from_secs(5);
+/// A manager that ran for so long before it failed is started again without a pause.
+const STEADY: Duration = Duration::from_secs(30);
 /// How long the start of a daemon waits for the others; a manager without a quorum starts all the same.
 const READY_MAX: Duration = Duration::from_secs(5);
 /// A manager that was removed has its new certificate in less; SwarmKit waits for 16 s.
@@ -42,13 +45,16 @@ pub(crate) struct Post {
     holder: Mutex<Option<Manager>>,
     /// The founder's Raft identity, good for the first start; later ones are told by the log's directory.
     founder_id: AtomicU64,
+    /// Why there is no manager although there should be one.
+    trouble: StdMutex<Option<String>>,
 }
 
 /// Why a manager stops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
     Demoted,
     Removed,
+    Failed(String),
 }
 
 impl Post {
@@ -59,7 +65,24 @@ impl Post {
         managers: Arc<Managers>,
     ) -> Self {
         let founder_id = AtomicU64::new(saved.raft_id);
-        Self { folder, saved, materials, managers, holder: Mutex::default(), founder_id }
+        Self {
+            folder,
+            saved,
+            materials,
+            managers,
+            holder: Mutex::default(),
+            founder_id,
+            trouble: StdMutex::default(),
+        }
+    }
+
+    /// Why this node's manager is down, where it failed.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     /// The managers in reach and out of reach, where this node is a manager and somebody leads.
@@ -87,7 +110,7 @@ impl Post {
         });
         let manager = manager.await.map_err(|error| match error {
             swarm_manager::ManagerError::Join(_) => NodeError::unavailable(error.to_string()),
-            other => NodeError::system(other.to_string()),
+            other => NodeError::system(causes(&other)),
         })?;
         self.founder_id.store(0, Ordering::Relaxed);
         self.managers.set_local(Some(manager.channel()));
@@ -119,17 +142,27 @@ impl Post {
 
     /// Starts and stops the manager as the certificate says, for ever.
     pub(crate) async fn keep(&self) {
+        let mut pause = RETRY_FIRST;
         loop {
-            let held = self.holder.lock().await.as_ref().map(Manager::removed);
-            let Some(removed) = held else {
+            let held = self.holder.lock().await.as_ref().map(|m| (m.removed(), m.failed()));
+            let Some((removed, failed)) = held else {
                 self.materials.wait_for(|identity| identity.role == Role::Manager).await;
                 self.start().await;
                 continue;
             };
+            let began = Instant::now();
             let end = tokio::select! {
                 _ = self.materials.wait_for(|identity| identity.role == Role::Worker) => End::Demoted,
                 () = removed => End::Removed,
+                failure = failed => End::Failed(failure),
             };
+            if let End::Failed(failure) = end {
+                pause = if began.elapsed() > STEADY { RETRY_FIRST } else { pause };
+                self.give_up_for_now(&failure).await;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY_MAX);
+                continue;
+            }
             info!(?end, "this node stops being a manager");
             self.give_up(false).await;
             if let Err(error) = self.forget() {
@@ -143,19 +176,37 @@ impl Post {
         }
     }
 
+    /// Stops a manager whose log failed; what it has is kept.
+    async fn give_up_for_now(&self, failure: &str) {
+        let trouble = format!("{} cannot be used ({failure})", self.folder.raft().display());
+        warn!(trouble, "this node's manager has stopped and will be started again");
+        self.note_trouble(Some(trouble));
+        self.give_up(false).await;
+    }
+
     /// Tries to start the manager until it runs, or the certificate says otherwise.
     async fn start(&self) {
         let mut pause = RETRY_FIRST;
         while self.materials.identity().role == Role::Manager {
             match self.take_up(None).await {
-                Ok(()) => return info!("this node is a manager now"),
-                Err(error) => warn!(%error, "this node cannot be a manager yet"),
+                Ok(()) => {
+                    info!("this node is a manager now");
+                    return self.note_trouble(None);
+                }
+                Err(error) => {
+                    warn!(%error, "this node cannot be a manager yet");
+                    // Who was promoted just now and waits to be admitted has no trouble.
+                    if self.trouble().is_some() {
+                        self.note_trouble(Some(error.to_string()));
+                    }
+                }
             }
             let demoted = self.materials.wait_for(|identity| identity.role == Role::Worker);
             // Whichever comes first: both are looked at again.
             let _ = tokio::time::timeout(pause, demoted).await;
             pause = (pause * 2).min(RETRY_MAX);
         }
+        self.note_trouble(None);
     }
 
     /// A member that was removed never comes back: the next time this node joins as another one.
@@ -165,4 +216,17 @@ impl Post {
             _ => Ok(()),
         }
     }
+}
+
+/// An error with all that caused it.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    for cause in std::iter::successors(error.source(), |error| error.source()) {
+        let cause = cause.to_string();
+        // Some errors tell their cause themselves.
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
