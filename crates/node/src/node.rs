@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use crate::addresses::{Addresses, Given, MANAGER_PORT, resolve, split};
 use crate::error::NodeError;
 use crate::membership::Membership;
+use crate::moving;
 use crate::state::{SavedMembership, StateFolder};
 
 /// How long a join may take before the answer says that it goes on in the background; moby's `swarmConnectTimeout`.
@@ -141,7 +142,10 @@ impl Node {
         let node = Self { shared: Arc::new(shared) };
         match node.shared.folder.load() {
             Ok(None) => {}
-            Ok(Some(saved)) => {
+            Ok(Some(mut saved)) => {
+                let config = &node.shared.config;
+                let (default, managed) = (&config.default_advertise, &config.managed_subnets);
+                moving::follow_at_start(&mut saved, default, managed);
                 if let Err(error) = node.start(saved, None).await {
                     warn!(%error, "this node's membership did not start");
                     node.current().error = error.to_string();
@@ -417,11 +421,13 @@ impl Node {
 }
 
 fn saved(addresses: &Addresses) -> SavedMembership {
-    SavedMembership::new(
+    let mut saved = SavedMembership::new(
         addresses.listen.to_string(),
         addresses.advertise.map(|address| address.to_string()).unwrap_or_default(),
         addresses.data_path.map(|address| address.to_string()).unwrap_or_default(),
-    )
+    );
+    saved.advertise_interface = moving::interface_of(addresses.advertise);
+    saved
 }
 
 /// What to dial for a remote address as users write it.

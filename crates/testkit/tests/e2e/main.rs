@@ -5,9 +5,11 @@
 
 mod availability;
 mod cluster;
+mod disk;
 mod engine;
 mod managers;
 mod membership;
+mod moving;
 mod registry;
 mod restart;
 mod services;
