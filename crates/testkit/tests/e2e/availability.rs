@@ -44,25 +44,47 @@ fn await_ready(daemon: &Daemon, nodes: usize) {
     });
 }
 
-#[test]
-fn the_tasks_of_a_leader_out_of_reach_run_elsewhere() {
-    if !can_run() {
-        return;
-    }
-    let cluster = cluster(3, 1, 8);
-    let before: Vec<_> = (1..4).map(|node| processes(&cluster[node])).collect();
-    cluster[0].host().cut_off();
+/// Loses one of three managers, `node{lost + 1}`, and waits until all tasks run on the other nodes.
+fn lose(mut cluster: Cluster, lost: usize, what: &str, way: impl FnOnce(&mut Daemon)) {
+    let name = format!("node{}", lost + 1);
+    let others: Vec<usize> = (0..4).filter(|node| *node != lost).collect();
+    let before: Vec<_> = others.iter().map(|node| processes(&cluster[*node])).collect();
+    way(&mut cluster[lost]);
     let start = Instant::now();
-    let away = || spread_if_led(&cluster[1]).filter(|spread| !spread.contains_key("node1"));
+    let asked = &cluster[others[0]];
     wait_until(PATIENCE, "all tasks to run elsewhere", || {
-        away().filter(|spread| spread.values().sum::<usize>() == 8)
+        let spread = spread_if_led(asked).filter(|spread| !spread.contains_key(&name));
+        spread.filter(|spread| spread.values().sum::<usize>() == 8)
     });
     let elsewhere = start.elapsed();
-    println!("all tasks elsewhere {elsewhere:?} after the leader's cable was pulled");
+    println!("all tasks elsewhere {elsewhere:?} after {what}");
     assert!(elsewhere < ELSEWHERE_MAX, "{elsewhere:?}");
-    for (node, before) in before.iter().enumerate() {
-        let after = processes(&cluster[node + 1]);
+    for (node, before) in others.into_iter().zip(before) {
+        let after = processes(&cluster[node]);
         assert!(before.iter().all(|kept| after.get(kept.0) == Some(kept.1)), "none was touched");
+    }
+}
+
+#[test]
+fn the_tasks_of_a_leader_out_of_reach_run_elsewhere() {
+    if can_run() {
+        let cut_off = |daemon: &mut Daemon| daemon.host().cut_off();
+        lose(cluster(3, 1, 8), 0, "the leader's cable was pulled", cut_off);
+    }
+}
+
+#[test]
+fn the_tasks_of_a_follower_out_of_reach_run_elsewhere() {
+    if can_run() {
+        let cut_off = |daemon: &mut Daemon| daemon.host().cut_off();
+        lose(cluster(3, 1, 8), 1, "a follower's cable was pulled", cut_off);
+    }
+}
+
+#[test]
+fn the_tasks_of_a_leader_without_power_run_elsewhere() {
+    if can_run() {
+        lose(cluster(3, 1, 8), 0, "the leader's machine was killed", Daemon::kill_machine);
     }
 }
 
@@ -133,6 +155,41 @@ fn silence_is_death_after_three_seconds_and_a_short_cut_is_not() {
     println!("its old tasks ended {:?} after its cable was back", start.elapsed());
     assert_eq!(Vec::from([0, 2].map(|node| processes(&cluster[node]))), others);
     await_running(&cluster[0], "web", 4);
+}
+
+#[test]
+fn what_found_no_other_place_goes_on_when_its_node_is_back() {
+    if !can_run() {
+        return;
+    }
+    let cluster = cluster(1, 1, 2);
+    let pinned = ["service", "create", "--detach", "--replicas", "2", "--name", "pinned"];
+    let there = ["--constraint", "node.hostname==node2", IMAGE, "sleep", "1000"];
+    cluster[0].docker(&[&pinned[..], &there].concat()).ok();
+    let everywhere = ["service", "create", "--detach", "--mode", "global", "--name", "everywhere"];
+    cluster[0].docker(&[&everywhere[..], &[IMAGE, "sleep", "1000"]].concat()).ok();
+    await_running(&cluster[0], "pinned", 2);
+    await_running(&cluster[0], "everywhere", 2);
+    let stay = |daemon: &Daemon| {
+        let running = daemon.docker(&["ps", "--format", "{{.ID}} {{.Names}}"]).ok();
+        let mut kept: Vec<String> =
+            running.lines().filter(|line| !line.contains(" web.")).map(str::to_owned).collect();
+        kept.sort();
+        kept
+    };
+    let before = stay(&cluster[1]);
+    assert_eq!(before.len(), 3, "{before:?}");
+    cluster[1].host().cut_off();
+    await_running(&cluster[0], "pinned", 0);
+    cluster[1].host().reconnect();
+    await_running(&cluster[0], "pinned", 2);
+    await_running(&cluster[0], "everywhere", 2);
+    await_running(&cluster[0], "web", 2);
+    // What was replaced is gone, what was not has not stopped for a moment.
+    wait_until(PATIENCE, "the replaced to end", || {
+        (processes(&cluster[1]).len() == 3).then_some(())
+    });
+    assert_eq!(stay(&cluster[1]), before);
 }
 
 /// Processes that do nothing, as fast as they can; they end with this.
