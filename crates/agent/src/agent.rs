@@ -81,7 +81,8 @@ impl Agent {
         let worker =
             Worker::open(&config.folder, config.executor.clone(), reporter.clone()).await?;
         let heart = Heart::start();
-        let heart = heart.inspect_err(|error| warn!(%error, "no heartbeats on a path of their own"));
+        let heart =
+            heart.inspect_err(|error| warn!(%error, "no heartbeats on a path of their own"));
         Ok(Self { config, worker: Arc::new(worker), reporter, heart: heart.ok() })
     }
 

@@ -354,12 +354,8 @@ impl Core {
             now.saturating_duration_since(heard_at) >= self.timing.common_silence
         };
         let own_node = &self.own_node;
-        let mut others: Vec<&mut Liveness> = self
-            .alive
-            .iter_mut()
-            .filter(|(id, _)| *id != own_node)
-            .map(|(_, node)| node)
-            .collect();
+        let mut others: Vec<&mut Liveness> =
+            self.alive.iter_mut().filter(|(id, _)| *id != own_node).map(|(_, node)| node).collect();
         if others.len() < 2 || !self.others_heard_at.is_some_and(silent) {
             return;
         }

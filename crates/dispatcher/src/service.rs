@@ -12,12 +12,12 @@ use swarm_proto::id::new_id;
 use swarm_proto::timestamp::from_duration;
 use swarm_proto::v1::dispatcher_server;
 use swarm_proto::v1::node_status::State;
-use swarm_pulse::Listener;
 use swarm_proto::v1::{
     AssignmentsMessage, AssignmentsRequest, HeartbeatRequest, HeartbeatResponse, Node,
     SessionMessage, SessionRequest, Task, TasksMessage, TasksRequest, UpdateTaskStatusRequest,
     UpdateTaskStatusResponse, UpdateVolumeStatusRequest, UpdateVolumeStatusResponse,
 };
+use swarm_pulse::Listener;
 use swarm_store::Store;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -100,11 +100,7 @@ impl Dispatcher {
     }
 
     /// A node gave a sign of life; the period until the next.
-    pub(crate) fn heard(
-        &self,
-        node_id: &str,
-        session_id: &str,
-    ) -> Result<Duration, SessionError> {
+    pub(crate) fn heard(&self, node_id: &str, session_id: &str) -> Result<Duration, SessionError> {
         let (node_id, session_id) = (node_id.to_owned(), session_id.to_owned());
         match self.leadership()?.step(Event::Heartbeat { node_id, session_id }) {
             Some(Command::Beat(period)) => Ok(period),

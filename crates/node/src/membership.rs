@@ -47,8 +47,7 @@ impl Membership {
         })?;
         let managers = Managers::new(materials.clone(), &saved.managers);
         let record = Arc::new(Record::new(folder.clone(), saved));
-        let post =
-            Post::new(folder.clone(), record.clone(), materials.clone(), managers.clone());
+        let post = Post::new(folder.clone(), record.clone(), materials.clone(), managers.clone());
         let post = Arc::new(post);
         if materials.identity().role == Role::Manager {
             post.take_up(founding).await?;

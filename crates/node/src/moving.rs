@@ -39,8 +39,7 @@ pub(crate) fn follow_at_start(
         return;
     }
     let next = match default_advertise {
-        "" => of_interface(saved, &host)
-            .or_else(|| resolve_advertise("", "", &host, managed).ok()),
+        "" => of_interface(saved, &host).or_else(|| resolve_advertise("", "", &host, managed).ok()),
         _ => resolve_advertise("", default_advertise, &host, managed).ok(),
     };
     match next {
@@ -86,7 +85,8 @@ fn of_interface(saved: &SavedMembership, host: &[HostAddress]) -> Option<IpAddr>
     let host: Vec<HostAddress> = host
         .iter()
         .filter(|address| {
-            address.interface == saved.advertise_interface && address.address.addr().is_ipv4() == is_v4
+            address.interface == saved.advertise_interface
+                && address.address.addr().is_ipv4() == is_v4
         })
         .cloned()
         .collect();
@@ -136,11 +136,8 @@ mod tests {
             ("eth0", &both[..], None),
             ("eth0", &[], None),
         ] {
-            let mut saved = SavedMembership::new(
-                "10.0.0.1:2377".into(),
-                "10.0.0.1:2377".into(),
-                String::new(),
-            );
+            let mut saved =
+                SavedMembership::new("10.0.0.1:2377".into(), "10.0.0.1:2377".into(), String::new());
             saved.advertise_interface = interface.to_owned();
             let host = host(now);
             let lost = is_lost(&saved, &host);

@@ -7,8 +7,8 @@ use swarm_proto::timestamp::from_duration;
 use swarm_proto::v1::restart_policy::RestartCondition;
 use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::{
-    GlobalService, Node, NodeDescription, Placement, ResourceRequirements, Resources, RestartPolicy, Task,
-    TaskState,
+    GlobalService, Node, NodeDescription, Placement, ResourceRequirements, Resources,
+    RestartPolicy, Task, TaskState,
 };
 
 use super::world::{World, is_running, set_image, state};

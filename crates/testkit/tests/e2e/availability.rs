@@ -31,8 +31,12 @@ fn create(daemon: &Daemon, name: &str, replicas: usize) {
 
 fn states(daemon: &Daemon) -> Vec<String> {
     let format = "{{.Hostname}} {{.Status}}";
-    let mut states: Vec<String> =
-        daemon.docker(&["node", "ls", "--format", format]).stdout.lines().map(str::to_owned).collect();
+    let mut states: Vec<String> = daemon
+        .docker(&["node", "ls", "--format", format])
+        .stdout
+        .lines()
+        .map(str::to_owned)
+        .collect();
     states.sort();
     states
 }

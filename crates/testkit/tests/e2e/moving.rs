@@ -18,10 +18,9 @@ fn await_address(asked: &Daemon, node: &str, address: &str, managers: usize) {
     wait_until(PATIENCE, &format!("{node} at {address}"), || {
         let format = "{{.ManagerStatus.Addr}}";
         let output = asked.docker(&["node", "inspect", node, "--format", format]);
-        let listed = asked.docker(&["node", "ls", "--format", "{{.Status}} {{.ManagerStatus}}"]).stdout;
-        let well = listed.lines().filter(|line| {
-            ["Ready Leader", "Ready Reachable"].contains(line)
-        });
+        let listed =
+            asked.docker(&["node", "ls", "--format", "{{.Status}} {{.ManagerStatus}}"]).stdout;
+        let well = listed.lines().filter(|line| ["Ready Leader", "Ready Reachable"].contains(line));
         (output.stdout == address && well.count() == managers).then_some(())
     });
 }
