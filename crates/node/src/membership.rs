@@ -93,6 +93,10 @@ impl Membership {
         self.materials.identity().node_id
     }
 
+    pub(crate) fn cluster_id(&self) -> String {
+        self.materials.identity().organization
+    }
+
     pub(crate) fn saved(&self) -> SavedMembership {
         self.record.get()
     }

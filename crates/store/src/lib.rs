@@ -15,6 +15,7 @@ mod change;
 mod control_loop;
 mod error;
 mod feed;
+pub mod metrics;
 mod object;
 mod proposer;
 mod snapshot;

@@ -12,6 +12,7 @@
 pub(crate) mod health;
 pub(crate) mod joining;
 mod membership;
+mod merge;
 mod pieces;
 mod sender;
 mod service;

@@ -9,6 +9,7 @@ mod disk;
 mod engine;
 mod managers;
 mod membership;
+mod metrics;
 mod moving;
 mod registry;
 mod restart;
