@@ -80,7 +80,7 @@ impl Agent {
         let reporter = Arc::new(Reporter::default());
         let worker =
             Worker::open(&config.folder, config.executor.clone(), reporter.clone()).await?;
-        let heart = Heart::start();
+        let heart = Heart::start(&config.node_id);
         let heart =
             heart.inspect_err(|error| warn!(%error, "no heartbeats on a path of their own"));
         Ok(Self { config, worker: Arc::new(worker), reporter, heart: heart.ok() })

@@ -132,6 +132,10 @@ impl Session<'_> {
     }
 
     async fn deliver(&self, message: SessionMessage) {
+        if let Some(heart) = self.heart {
+            let managers = message.managers.iter().filter_map(|manager| manager.peer.as_ref());
+            heart.know(managers.map(|peer| peer.addr.as_str()));
+        }
         if let Some(node) = &message.node {
             self.config.executor.configure(node).await;
         }

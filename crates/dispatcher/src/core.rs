@@ -1,7 +1,7 @@
 //! Sessions and heartbeats: who is alive, decided without I/O.
 //!
 //! ```text
-//!   Lead, Configure, Register, Heartbeat, StreamEnded, NodeRemoved, Tick ──> Core::step ──> Command, Command, …
+//!   Lead, Configure, Register, Heartbeat, Sign, StreamEnded, NodeRemoved, Tick ──> Core::step ──> Command, Command, …
 //! ```
 //!
 //! A node is in one of three states here: *unknown* (from the leader's start until it registers or its grace window
@@ -50,6 +50,8 @@ pub enum Event {
         /// In which session.
         session_id: String,
     },
+    /// A node that has not registered in this term yet proves that it lives.
+    Sign(String),
     /// A session stream broke, or the peer closed it.
     StreamEnded {
         /// Whose.
@@ -146,6 +148,8 @@ pub struct Core {
     own_node: String,
     /// When any other node last gave a sign of life.
     others_heard_at: Option<Instant>,
+    /// When the term began.
+    led_at: Option<Instant>,
     alive: BTreeMap<String, Liveness>,
     /// Down nodes, and when their tasks are to be orphaned.
     down: BTreeMap<String, Instant>,
@@ -159,6 +163,7 @@ impl Core {
             timing,
             own_node: own_node.to_owned(),
             others_heard_at: None,
+            led_at: None,
             alive: BTreeMap::new(),
             down: BTreeMap::new(),
             jitter: StdRng::seed_from_u64(seed),
@@ -176,6 +181,10 @@ impl Core {
             Event::Register(registration) => self.register(now, registration),
             Event::Heartbeat { node_id, session_id } => {
                 vec![self.heartbeat(now, &node_id, &session_id)]
+            }
+            Event::Sign(node_id) => {
+                self.sign(now, &node_id);
+                Vec::new()
             }
             Event::StreamEnded { node_id, stream } => {
                 self.stream_ended(now, &node_id, stream);
@@ -209,6 +218,7 @@ impl Core {
         self.down.clear();
         // Silence is counted from here: a manager that hears nobody from the start may be cut off as well.
         self.others_heard_at = Some(now);
+        self.led_at = Some(now);
         let mut commands = Vec::new();
         for KnownNode { node_id, is_down, is_swift } in nodes {
             if is_down {
@@ -296,6 +306,16 @@ impl Core {
         };
         *deadline = now + grace;
         Command::Beat(period)
+    }
+
+    /// Who lives but cannot register, since packets are lost or the machine is busy, gets the time that others get.
+    fn sign(&mut self, now: Instant, node_id: &str) {
+        let Some(node) = self.alive.get_mut(node_id).filter(|node| node.session.is_none()) else {
+            return;
+        };
+        let last = self.led_at.unwrap_or(now) + self.timing.unknown_grace(false);
+        node.deadline = node.deadline.max((now + self.timing.suspect_grace()).min(last));
+        self.heard(now, node_id);
     }
 
     fn stream_ended(&mut self, now: Instant, node_id: &str, stream: StreamId) {

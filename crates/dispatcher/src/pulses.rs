@@ -18,11 +18,17 @@ pub(crate) struct Pulses {
 }
 
 impl Pulses {
+    /// A term begins, with the secret that all managers have.
+    pub(crate) fn begin(&self, secret: Vec<u8>) {
+        self.wards.begin(secret);
+    }
+
     /// Tells the node in a session's first answer where to beat.
     pub(crate) fn invite(&self, node_id: &str, session_id: &str, answer: &mut MetadataMap) {
         let Some(addr) = self.addr.get() else { return };
-        let text = self.wards.invite(node_id, session_id, addr).to_text();
-        if let Ok(mut value) = MetadataValue::try_from(text) {
+        let invitation = self.wards.invite(node_id, session_id, addr);
+        let text = invitation.map(|invitation| MetadataValue::try_from(invitation.to_text()));
+        if let Some(Ok(mut value)) = text {
             value.set_sensitive(true);
             answer.insert(INVITATION_HEADER, value);
         }
@@ -64,5 +70,9 @@ impl fmt::Debug for Pulses {
 impl Beats for Dispatcher {
     fn beat(&self, node_id: &str, session_id: &str) -> Option<Duration> {
         self.heard(node_id, session_id).ok()
+    }
+
+    fn stranger(&self, node_id: &str) {
+        self.heard_of(node_id);
     }
 }

@@ -13,12 +13,12 @@ use swarm_proto::timestamp::from_duration;
 use swarm_proto::v1::dispatcher_server;
 use swarm_proto::v1::node_status::State;
 use swarm_proto::v1::{
-    AssignmentsMessage, AssignmentsRequest, HeartbeatRequest, HeartbeatResponse, Node,
+    AssignmentsMessage, AssignmentsRequest, Cluster, HeartbeatRequest, HeartbeatResponse, Node,
     SessionMessage, SessionRequest, Task, TasksMessage, TasksRequest, UpdateTaskStatusRequest,
     UpdateTaskStatusResponse, UpdateVolumeStatusRequest, UpdateVolumeStatusResponse,
 };
-use swarm_pulse::Listener;
-use swarm_store::Store;
+use swarm_pulse::{Listener, SECRET_BYTES};
+use swarm_store::{Error, Store};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -109,13 +109,42 @@ impl Dispatcher {
         }
     }
 
+    /// A node that has not registered in this term proves that it lives.
+    pub(crate) fn heard_of(&self, node_id: &str) {
+        if let Ok(leadership) = self.leadership() {
+            leadership.step(Event::Sign(node_id.to_owned()));
+        }
+    }
+
+    /// The secret that nodes' heartbeat keys are made from, made up where there is none yet.
+    async fn pulse_secret(&self) -> Vec<u8> {
+        let store = &self.shared.store;
+        let is_set = |cluster: &Arc<Cluster>| !cluster.pulse_secret.is_empty();
+        if !store.view().cluster().is_some_and(is_set) {
+            let made = store.update::<_, Error>(|transaction| {
+                let Some(cluster) = transaction.tables().cluster().cloned() else { return Ok(()) };
+                let pulse_secret = rand::random::<[u8; SECRET_BYTES]>().to_vec();
+                transaction.update(Cluster { pulse_secret, ..Arc::unwrap_or_clone(cluster) })
+            });
+            if let Err(error) = made.await {
+                tracing::warn!(%error, "heartbeats come without a path of their own");
+            }
+        }
+        let tables = store.view();
+        tables.cluster().map(|cluster| cluster.pulse_secret.clone()).unwrap_or_default()
+    }
+
     /// Serves while this manager leads: from now until `shutdown` is ready or the future is dropped. Begins with a
     /// full grace window for every node and ends all streams.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
         let Shared { store, config, peers, .. } = &*self.shared;
+        let secret = self.pulse_secret().await;
         let (tables, watch) = store.view_and_watch();
         let seed = rand::rng().random();
         let pulses = self.shared.pulses.clone();
+        if !secret.is_empty() {
+            pulses.begin(secret);
+        }
         let leadership =
             Leadership::begin(store.clone(), config, peers.clone(), pulses, &tables, seed);
         *self.slot() = Some(leadership.clone());

@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::watch;
 use tracing::debug;
 
-use crate::datagram::DATAGRAM_BYTES;
+use crate::datagram::{DATAGRAM_BYTES, Name};
 use crate::rhythm::{Heard, Rhythm};
 use crate::{Invitation, raise_priority};
 
@@ -32,33 +32,39 @@ pub struct Pulse {
 /// What the thread is to turn to, if anything is new: an invitation, or rest.
 type Next = Mutex<Option<Option<Invitation>>>;
 
+/// Where all managers are dialled, as far as the node knows.
+type Others = Mutex<Vec<SocketAddr>>;
+
 /// A thread that beats; dropping it ends it.
 #[derive(Debug)]
 pub struct Heart {
     next: Arc<Next>,
+    others: Arc<Others>,
     wake: Mutex<PipeWriter>,
     pulse: Arc<watch::Sender<Pulse>>,
 }
 
 impl Heart {
-    /// Starts the thread, which waits for an invitation.
+    /// Starts the thread of this node, which waits for an invitation.
     ///
     /// # Errors
     /// The system's, where there is no thread or pipe to be had.
-    pub fn start() -> io::Result<Self> {
+    pub fn start(node_id: &str) -> io::Result<Self> {
+        let node = Name::new(node_id).ok_or(io::ErrorKind::InvalidInput)?;
         let (woken, wake) = io::pipe()?;
         let next = Arc::new(Next::default());
         let pulse = Arc::new(watch::Sender::default());
-        let (invitations, told) = (next.clone(), pulse.clone());
+        let others = Arc::new(Others::default());
+        let (invitations, told, known) = (next.clone(), pulse.clone(), others.clone());
         let thread = std::thread::Builder::new().name("pulse-heart".to_owned());
         // It ends when the pipe is closed.
         thread.spawn(move || {
             if !raise_priority() {
                 debug!("heartbeats are sent at usual priority");
             }
-            run(woken, &invitations, &told);
+            run(node, woken, &invitations, &known, &told);
         })?;
-        Ok(Self { next, wake: Mutex::new(wake), pulse })
+        Ok(Self { next, others, wake: Mutex::new(wake), pulse })
     }
 
     /// From now on beats go where this invitation says; those of before end.
@@ -71,6 +77,12 @@ impl Heart {
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(invitation);
         // The thread reads on as long as this handle lives.
         let _ = self.wake.lock().unwrap_or_else(PoisonError::into_inner).write_all(&[0]);
+    }
+
+    /// These are the managers, `ip:port` each: all are told that the node lives while the one that invited is silent.
+    pub fn know<'a>(&self, managers: impl Iterator<Item = &'a str>) {
+        let managers = managers.filter_map(|addr| addr.parse().ok()).collect();
+        *self.others.lock().unwrap_or_else(PoisonError::into_inner) = managers;
     }
 
     /// No beats from now on: the manager takes none on this path.
@@ -93,7 +105,7 @@ struct Beating {
 
 impl Beating {
     /// None where the address is no `ip:port`, or the system gives no socket: then there are gRPC heartbeats only.
-    fn begin(invitation: Invitation) -> Option<Self> {
+    fn begin(node: Name, invitation: Invitation) -> Option<Self> {
         let to: SocketAddr = invitation.addr.parse().ok()?;
         let any: SocketAddr = match to {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -105,7 +117,7 @@ impl Beating {
         });
         match socket {
             Ok(socket) => {
-                Some(Self { socket, to, rhythm: Rhythm::new(invitation, Instant::now()) })
+                Some(Self { socket, to, rhythm: Rhythm::new(invitation, node, Instant::now()) })
             }
             Err(error) => {
                 debug!(%error, "no heartbeats on a path of their own");
@@ -136,17 +148,29 @@ impl Beating {
         }
     }
 
-    fn beat_if_due(&mut self) {
+    fn beat_if_due(&mut self, others: &Others) {
         let now = Instant::now();
         if now >= self.rhythm.due() {
             let beat = self.rhythm.beat(now);
             // Where there is no way now, the next may find one.
             let _ = self.socket.send_to(&beat, self.to);
+            if self.rhythm.is_unanswered() {
+                let others = others.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                for other in others.into_iter().filter(|other| *other != self.to) {
+                    let _ = self.socket.send_to(&beat, other);
+                }
+            }
         }
     }
 }
 
-fn run(mut woken: PipeReader, next: &Next, pulse: &watch::Sender<Pulse>) {
+fn run(
+    node: Name,
+    mut woken: PipeReader,
+    next: &Next,
+    others: &Others,
+    pulse: &watch::Sender<Pulse>,
+) {
     let mut beating: Option<Beating> = None;
     loop {
         let wait = match &beating {
@@ -169,12 +193,12 @@ fn run(mut woken: PipeReader, next: &Next, pulse: &watch::Sender<Pulse>) {
             }
             let news = next.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(invitation) = news {
-                beating = invitation.and_then(Beating::begin);
+                beating = invitation.and_then(|invitation| Beating::begin(node, invitation));
             }
         }
         if let Some(beating) = &mut beating {
             beating.take_all(pulse);
-            beating.beat_if_due();
+            beating.beat_if_due(others);
         }
     }
 }
@@ -190,6 +214,8 @@ mod tests {
         fn beat(&self, _: &str, session_id: &str) -> Option<Duration> {
             (session_id == "known").then_some(Duration::from_millis(100))
         }
+
+        fn stranger(&self, _: &str) {}
     }
 
     async fn until(pulse: &mut watch::Receiver<Pulse>, what: impl FnMut(&Pulse) -> bool) {
@@ -202,16 +228,17 @@ mod tests {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
         let addr = socket.local_addr().expect("an address").to_string();
         let wards = Arc::new(Wards::default());
+        wards.begin(b"secret".to_vec());
         let listener = Listener::start(socket, wards.clone(), Arc::new(Any)).expect("a thread");
-        let heart = Heart::start().expect("a thread");
+        let heart = Heart::start("n").expect("a thread");
         let mut pulse = heart.pulse();
-        heart.follow(wards.invite("n", "known", &addr));
+        heart.follow(wards.invite("n", "known", &addr).expect("invited"));
         until(&mut pulse, |pulse| pulse.answered_at.is_some()).await;
         let first = pulse.borrow_and_update().answered_at;
         until(&mut pulse, |pulse| pulse.answered_at > first).await;
-        wards.clear();
+        wards.begin(b"secret".to_vec());
         until(&mut pulse, |pulse| pulse.doubted_at.is_some()).await;
-        heart.follow(wards.invite("n", "known", &addr));
+        heart.follow(wards.invite("n", "known", &addr).expect("invited"));
         until(&mut pulse, |pulse| pulse.answered_at.is_some()).await;
         drop(listener);
         UdpSocket::bind(addr).expect("the port is free");

@@ -1,4 +1,4 @@
-//! The key of one session's heartbeats, and the invitation that carries it.
+//! The key of a node's heartbeats, and the invitation that carries it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,8 +8,10 @@ use ring::hmac;
 /// Bytes of a tag: half of the hash, which is no shorter than what TLS uses.
 pub(crate) const TAG_BYTES: usize = 16;
 const KEY_BYTES: usize = 32;
+/// The size of the secret that all managers have and that nodes' keys are made from.
+pub const SECRET_BYTES: usize = 32;
 
-/// A key that one manager and one node have. Never logged.
+/// A key that the managers and one node have. Never logged.
 #[derive(Clone)]
 pub(crate) struct Key {
     bytes: [u8; KEY_BYTES],
@@ -17,8 +19,12 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    pub(crate) fn random() -> Self {
-        Self::new(rand::random())
+    /// The node's key; nothing about the secret can be learned from it.
+    pub(crate) fn derive(secret: &[u8], node_id: &str) -> Self {
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        let mut bytes = [0; KEY_BYTES];
+        bytes.copy_from_slice(hmac::sign(&secret, node_id.as_bytes()).as_ref());
+        Self::new(bytes)
     }
 
     fn new(bytes: [u8; KEY_BYTES]) -> Self {
@@ -60,8 +66,8 @@ pub struct Invitation {
 pub struct InvitationError;
 
 impl Invitation {
-    pub(crate) fn new(addr: &str) -> Self {
-        Self { addr: addr.to_owned(), id: rand::random(), key: Key::random() }
+    pub(crate) fn new(addr: &str, key: Key) -> Self {
+        Self { addr: addr.to_owned(), id: rand::random(), key }
     }
 
     /// As the metadata carries it; it holds the key.
@@ -93,7 +99,7 @@ mod tests {
 
     #[test]
     fn an_invitation_survives_its_text_and_hides_its_key() {
-        let invitation = Invitation::new("10.0.0.1:2377");
+        let invitation = Invitation::new("10.0.0.1:2377", Key::derive(b"secret", "n"));
         let read: Invitation = invitation.to_text().parse().expect("readable");
         assert_eq!((read.addr.as_str(), read.id), ("10.0.0.1:2377", invitation.id));
         assert_eq!(read.key.bytes, invitation.key.bytes);

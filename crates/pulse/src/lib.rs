@@ -7,8 +7,10 @@
 //!
 //! A beat that is lost costs a sixth of a second, not TCP's doubled waits; a thread of its own with a raised priority
 //! sends and takes them, whatever else the machine does. The manager invites a node when it registers, over mutual TLS,
-//! with a key for this session alone; every datagram carries a number that only grows and a tag made with the key. A
-//! node that falls silent is asked before anyone gives it up. Where datagrams don't get through (a firewall that opens
+//! with the node's own key; every datagram carries the invitation's number, one that only grows, and a tag made with the
+//! key. A node that falls silent is asked before anyone gives it up. A node whose beats are not answered sends them to the
+//! other managers too: the keys come from a secret that all managers have, so that a new leader hears who lives before
+//! they find the time to register with it. Where datagrams don't get through (a firewall that opens
 //! the managers' port for TCP only), the gRPC heartbeats go on alone, as they do with stock engines, which know nothing
 //! of this.
 //!
@@ -24,7 +26,7 @@ mod rhythm;
 mod wards;
 
 pub use heart::{Heart, Pulse};
-pub use key::{Invitation, InvitationError};
+pub use key::{Invitation, InvitationError, SECRET_BYTES};
 pub use listener::{Beats, Listener};
 pub use priority::raise_priority;
 pub use wards::Wards;

@@ -24,6 +24,9 @@ const ROUND_UP: Duration = Duration::from_millis(1);
 pub trait Beats: Send + Sync {
     /// The node lives. The period until its next beat; none where the session is over.
     fn beat(&self, node_id: &str, session_id: &str) -> Option<Duration>;
+
+    /// The node lives, but was not invited in this term.
+    fn stranger(&self, node_id: &str);
 }
 
 /// A running listener; dropping it ends the thread and frees the port.

@@ -38,6 +38,7 @@ fn trace(script: &str) -> Vec<String> {
                 })
             }
             "beat" => Event::Heartbeat { node_id, session_id: text(3) },
+            "sign" => Event::Sign(node_id),
             "broken" => Event::StreamEnded { node_id, stream: words[3].parse().expect("a stream") },
             "removed" => Event::NodeRemoved(node_id),
             "tick" => Event::Tick,
@@ -234,6 +235,30 @@ fn our_own_agents_find_a_new_leader_soon_or_never() {
             "2.9 beat 500ms",
             &format!("3.1 b {down}"),
             "5.8 beat 500ms",
+        ],
+    );
+    // Who lives but cannot register yet gets more time, and not for ever.
+    check(
+        "0 lead a(swift) b(swift)
+         2 sign a
+         3.1 tick
+         4.9 sign a
+         7.8 sign a
+         10 sign b
+         10.7 sign a
+         13.6 sign a
+         16.5 sign a
+         19.4 sign a
+         22.3 sign a
+         25.2 sign a
+         28.1 sign a
+         29.9 tick
+         30.1 tick",
+        &[
+            &format!("0 a {unknown}"),
+            &format!("0 b {unknown}"),
+            &format!("3.1 b {down}"),
+            &format!("30.1 a {down}"),
         ],
     );
     // Who hears nobody from the start may be cut off itself.

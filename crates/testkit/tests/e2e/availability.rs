@@ -196,6 +196,27 @@ fn what_found_no_other_place_goes_on_when_its_node_is_back() {
     assert_eq!(stay(&cluster[1]), before);
 }
 
+#[test]
+fn a_short_cut_is_not_death_where_datagrams_are_blocked() {
+    if !(can_run() && require_command("nft")) {
+        return;
+    }
+    let cluster = cluster(1, 1, 2);
+    let before = processes(&cluster[1]);
+    load_rules(
+        &cluster[1],
+        "chain in { type filter hook input priority -300; meta l4proto udp drop; }",
+    );
+    // Its beats over TCP take over within a second.
+    hold(Duration::from_secs(4), || {});
+    cluster[1].host().cut_off();
+    std::thread::sleep(Duration::from_secs(2));
+    cluster[1].host().reconnect();
+    hold(Duration::from_secs(4), || {});
+    assert_nobody_died(&cluster, 1);
+    assert_eq!(processes(&cluster[1]), before);
+}
+
 /// Processes that do nothing, as fast as they can; they end with this.
 struct Spinners(Vec<Child>);
 
@@ -244,10 +265,18 @@ fn a_starved_node_is_not_dead() {
 
 /// Loses half of the packets that come in and half of those that go out.
 fn lose_half(daemon: &Daemon) {
-    let rules = "table inet loss {
-        chain in { type filter hook input priority -300; iifname eth0 numgen random mod 2 0 drop; }
-        chain out { type filter hook output priority -300; oifname eth0 numgen random mod 2 0 drop; }
-    }";
+    let half = "numgen random mod 2 0 drop";
+    load_rules(
+        daemon,
+        &format!(
+            "chain in {{ type filter hook input priority -300; iifname eth0 {half}; }}
+             chain out {{ type filter hook output priority -300; oifname eth0 {half}; }}"
+        ),
+    );
+}
+
+fn load_rules(daemon: &Daemon, chains: &str) {
+    let rules = format!("table inet loss {{ {chains}\n}}");
     let loaded = daemon.host().command("nft").arg(rules).output().expect("run nft");
     assert!(loaded.status.success(), "{loaded:?}");
 }
