@@ -30,6 +30,11 @@ const JOIN_ANSWER_MAX: Duration = Duration::from_secs(20);
 /// How long a founder waits for its own agent's first session.
 const FIRST_SESSION_MAX: Duration = Duration::from_secs(2);
 
+/// The first pause after a membership did not start with its daemon; it doubles up to [`RESTART_MAX`].
+const RESTART_FIRST: Duration = Duration::from_secs(2);
+/// Most reasons need somebody to do something.
+const RESTART_MAX: Duration = Duration::from_secs(30);
+
 /// What a node needs to know of its daemon.
 pub struct NodeConfig {
     /// Where the membership is kept, normally `<data-root>/swarm`.
@@ -146,9 +151,10 @@ impl Node {
                 let config = &node.shared.config;
                 let (default, managed) = (&config.default_advertise, &config.managed_subnets);
                 moving::follow_at_start(&mut saved, default, managed);
-                if let Err(error) = node.start(saved, None).await {
+                if let Err(error) = node.start(saved.clone(), None).await {
                     warn!(%error, "this node's membership did not start");
                     node.current().error = error.to_string();
+                    tokio::spawn(node.clone().start_again(saved));
                 }
             }
             Err(error) => {
@@ -157,6 +163,26 @@ impl Node {
             }
         }
         node
+    }
+
+    /// Tries for as long as nobody gives the membership up: its disk may have room again.
+    async fn start_again(self, saved: SavedMembership) {
+        let mut pause = RESTART_FIRST;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RESTART_MAX);
+            let _changing = self.shared.changing.lock().await;
+            if self.current().error.is_empty() {
+                return;
+            }
+            match self.start(saved.clone(), None).await {
+                Ok(()) => return info!("this node's membership has started"),
+                Err(error) => {
+                    warn!(%error, "this node's membership did not start");
+                    self.current().error = error.to_string();
+                }
+            }
+        }
     }
 
     /// Founds a cluster with this node as its manager; answers the node's ID.
@@ -364,13 +390,15 @@ impl Node {
     /// # Errors
     /// Docker's refusals where this node is no manager.
     pub fn control(&self) -> Result<Channel, NodeError> {
-        match &self.current().membership {
+        let current = self.current();
+        match &current.membership {
             Some(membership) => {
                 membership.control().ok_or_else(|| match membership.post().trouble() {
                     Some(trouble) => NodeError::manager_down(&trouble),
                     None => NodeError::worker(),
                 })
             }
+            None if !current.error.is_empty() => Err(NodeError::not_started(&current.error)),
             None => Err(NodeError::not_a_manager()),
         }
     }
@@ -393,6 +421,8 @@ impl Node {
     /// Stops the membership for the daemon's end; containers are left as they are.
     pub async fn shutdown(&self) {
         let _changing = self.shared.changing.lock().await;
+        // What did not start is not tried again either.
+        self.current().error.clear();
         let membership = self.current().membership.take();
         if let Some(membership) = membership {
             membership.stop().await;

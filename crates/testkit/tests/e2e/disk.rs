@@ -1,7 +1,6 @@
 //! A manager whose disk is full: nothing acknowledged is lost, the cause is named, and it goes on once there is room.
 
 use std::path::Path;
-use std::time::Duration;
 
 use swarm_testkit::{Cluster, Daemon, Engine, wait_until};
 
@@ -24,7 +23,7 @@ fn a_full_disk_stops_a_manager_until_there_is_room() {
     if !can_run() {
         return;
     }
-    let cluster = Cluster::start(1);
+    let mut cluster = Cluster::start(1);
     let manager = &cluster[0];
     let folder = manager.data_root().join("swarm");
     run(manager, &["mkdir", "-p", text(&folder)]);
@@ -58,8 +57,17 @@ fn a_full_disk_stops_a_manager_until_there_is_room() {
     let told = manager.docker(&["info", "--format", "{{.Swarm.Error}}"]).ok();
     assert!(told.contains("No space left on device"), "{told}");
 
+    // Neither does a new daemon find room.
+    assert_eq!(cluster[0].stop(), 0);
+    cluster[0].restart();
+    let manager = &cluster[0];
+    let why = manager.docker(&["node", "ls"]).refused();
+    for part in ["could not start", "No space left on device", "tried again by itself"] {
+        assert!(why.contains(part), "{why}");
+    }
+
     run(manager, &["rm", text(&filler)]);
-    let mut listed = wait_until(Duration::from_secs(20), "the manager to be back", || {
+    let mut listed = wait_until(PATIENCE, "the manager to be back", || {
         let output = manager.docker(&["config", "ls", "--format", "{{.Name}}"]);
         output.success().then(|| output.stdout.lines().map(str::to_owned).collect::<Vec<_>>())
     });
