@@ -4,21 +4,24 @@
 //! it does before they admit it. Mirrors SwarmKit's `manager.Manager`.
 
 use std::io;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
 use swarm_ca::{CaError, CertificateFiles, Identity, Renewer, TlsMaterials, local_from};
+use swarm_dispatcher::Dispatcher;
 use swarm_proto::Channel;
 use swarm_proto::v1::RaftMember;
+use swarm_pulse::Listener;
 use swarm_raft::{Members, RaftConfig, RaftError, RaftNode, RaftProposer, Seed, StoreMachine};
 use swarm_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tonic::Status;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::backup::BackupSource;
 use crate::forward::Leaders;
@@ -98,6 +101,8 @@ pub struct Manager {
     tasks: JoinSet<()>,
     duties: JoinHandle<()>,
     reformed: watch::Receiver<bool>,
+    /// None where heartbeats come by gRPC only.
+    pulses: Option<Listener>,
 }
 
 impl Manager {
@@ -120,6 +125,7 @@ impl Manager {
         let services = Services::new(&store, &identity, &group, watched_peers);
         let leaders = Arc::new(Leaders::new(group.clone(), own_addr.clone()));
         let routes = services.routes(&identity, leaders);
+        let listen_addr = config.listener.local_addr()?;
         let server = Server::start(config.listener, config.materials.clone(), routes.clone());
 
         if config.force_new_cluster && known.is_none() && config.seed.is_none() {
@@ -146,6 +152,7 @@ impl Manager {
             addr: own_addr.clone(),
             ..RaftMember::default()
         };
+        let pulses = take_pulses(&services.dispatcher, listen_addr, &own_addr);
         let machine = StoreMachine::new(store.clone(), members.clone());
         let mut raft_config = raft_config(raft_id, config.raft_dir, &sealer);
         if founding.is_some() {
@@ -194,6 +201,7 @@ impl Manager {
             server,
             tasks,
             duties,
+            pulses,
             reformed: was_reformed,
         })
     }
@@ -303,6 +311,7 @@ impl Manager {
             info!(node.id = self.identity.node_id, "leadership handed over");
         }
         self.duties.abort();
+        drop(self.pulses.take());
         self.server.stop().await;
         // Cancelled or ended: either way it no longer runs.
         let _ = (&mut self.duties).await;
@@ -312,6 +321,24 @@ impl Manager {
         // Closing waits for the thread, which may be in the middle of a flush.
         let _ = tokio::task::spawn_blocking(move || raft.shutdown()).await;
     }
+}
+
+/// Takes heartbeats as datagrams on the port where nodes connect. Without it they come by gRPC.
+fn take_pulses(
+    dispatcher: &Dispatcher,
+    listen_addr: SocketAddr,
+    own_addr: &str,
+) -> Option<Listener> {
+    if !is_specified(own_addr) {
+        return None;
+    }
+    let listening = UdpSocket::bind(listen_addr)
+        .and_then(|socket| dispatcher.listen(socket, own_addr.to_owned()));
+    listening
+        .inspect_err(|error| {
+            warn!(%error, addr = %listen_addr, "no heartbeats on a path of their own: UDP cannot be listened on");
+        })
+        .ok()
 }
 
 /// Where the others dial this manager: what it was told to advertise, else what they called it when it joined.

@@ -51,13 +51,16 @@ impl NodeError {
         Self::unavailable("This node is not part of a swarm")
     }
 
-    pub(crate) fn broken(why: &str) -> Self {
-        Self::unavailable(format!("This node's part in the swarm has failed: {why}"))
+    /// The membership did not start with the daemon; `error` says why.
+    pub(crate) fn not_started(error: &str) -> Self {
+        Self::unavailable(format!(
+            "This node is part of a swarm, but could not start as such: {error}. It is tried again by itself; to give it up, run \"docker swarm leave --force\"."
+        ))
     }
 
     pub(crate) fn leaves_broken(why: &str) -> Self {
         Self::unavailable(format!(
-            "This node's part in the swarm has failed ({why}). Leaving erases what is left of its data: keep a copy, and use `--force` to leave all the same."
+            "This node is part of a swarm, but could not start as such ({why}). Leaving erases what is left of its data: keep a copy, and use `--force` to leave all the same."
         ))
     }
 

@@ -12,6 +12,7 @@ mod backups;
 mod connector;
 mod error;
 mod membership;
+mod moving;
 mod node;
 mod post;
 mod reattach;

@@ -19,8 +19,9 @@ use tracing::{info, warn};
 use crate::backups::keep_backups;
 use crate::connector::Managers;
 use crate::error::NodeError;
+use crate::moving;
 use crate::post::{Beginning, Post};
-use crate::state::{SavedMembership, StateFolder};
+use crate::state::{Record, SavedMembership, StateFolder};
 
 /// News from managers that wait to be taken note of; the session waits beyond that.
 const MESSAGES_WAITING_MAX: usize = 16;
@@ -32,7 +33,7 @@ pub(crate) struct Membership {
     managers: Arc<Managers>,
     post: Arc<Post>,
     tasks: JoinSet<()>,
-    saved: SavedMembership,
+    record: Arc<Record>,
     registered: watch::Receiver<bool>,
 }
 
@@ -40,7 +41,7 @@ impl Membership {
     /// Starts everything that the certificate in the folder makes of this node.
     pub(crate) async fn start(
         folder: &StateFolder,
-        mut saved: SavedMembership,
+        saved: SavedMembership,
         files: CertificateFiles,
         executor: Arc<dyn Executor>,
         beginning: Beginning,
@@ -51,9 +52,10 @@ impl Membership {
         })?;
         let managers = Managers::new(materials.clone(), &saved.managers);
         let renewer = Renewer::new(materials.clone(), files.clone());
+        let record = Arc::new(Record::new(folder.clone(), saved));
         let post = Arc::new(Post::new(
             folder.clone(),
-            saved.clone(),
+            record.clone(),
             materials.clone(),
             files.clone(),
             renewer.clone(),
@@ -61,15 +63,15 @@ impl Membership {
         ));
         if materials.identity().role == Role::Manager {
             post.take_up(beginning).await?;
-            let was_forced = std::mem::take(&mut saved.force_new_cluster);
-            if was_forced {
+            if record.get().force_new_cluster {
                 post.wait_until_reformed().await?;
             }
-            // A founder's is kept beside the log from now on, and goes with it.
-            let was_founder = std::mem::take(&mut saved.raft_id) != 0;
-            if was_founder || was_forced {
-                folder.save(&saved).map_err(|error| NodeError::system(error.to_string()))?;
-            }
+            // The founder's identity is kept beside the log from now on, and goes with it.
+            let kept = record.change(|saved| {
+                saved.raft_id = 0;
+                saved.force_new_cluster = false;
+            });
+            kept.map_err(|error| NodeError::system(error.to_string()))?;
         } else if let Err(error) = post.forget() {
             // The daemon may have stopped between a demotion and this.
             warn!(%error, "forgetting the data of a manager failed");
@@ -96,12 +98,12 @@ impl Membership {
             materials: materials.clone(),
             renewer: renewer.clone(),
             files: files.clone(),
-            folder: folder.clone(),
-            saved: saved.clone(),
+            record: record.clone(),
             asked: None,
             is_rotating: false,
         };
         tasks.spawn(follower.run(messages, register));
+        tasks.spawn(moving::follow(record.clone(), post.clone()));
         let keeper = post.clone();
         tasks.spawn(async move { keeper.keep().await });
         if let Some(folder) = backups {
@@ -113,7 +115,7 @@ impl Membership {
                 .run(move |materials| reach.choose_as(materials).map(|(_, channel)| channel))
                 .await;
         });
-        Ok(Self { materials, files, managers, post, tasks, saved, registered })
+        Ok(Self { materials, files, managers, post, tasks, record, registered })
     }
 
     pub(crate) fn node_id(&self) -> String {
@@ -124,8 +126,8 @@ impl Membership {
         self.materials.identity().organization
     }
 
-    pub(crate) fn saved(&self) -> &SavedMembership {
-        &self.saved
+    pub(crate) fn saved(&self) -> SavedMembership {
+        self.record.get()
     }
 
     pub(crate) fn known_managers(&self) -> Vec<(String, String)> {
@@ -150,11 +152,10 @@ impl Membership {
     }
 
     /// From now on the manager at this address is the one to talk to; it names the others.
-    pub(crate) fn reattach(&mut self, folder: &StateFolder, address: &str) -> io::Result<()> {
+    pub(crate) fn reattach(&self, address: &str) -> io::Result<()> {
         let managers = vec![(String::new(), address.to_owned())];
         self.managers.replace(&managers);
-        self.saved.managers = managers;
-        folder.save(&self.saved)
+        self.record.change(|saved| saved.managers = managers)
     }
 
     /// The place of this node's manager.
@@ -222,8 +223,7 @@ struct Follower {
     materials: TlsMaterials,
     renewer: Renewer,
     files: CertificateFiles,
-    folder: StateFolder,
-    saved: SavedMembership,
+    record: Arc<Record>,
     /// The role that a renewal was asked for.
     asked: Option<Role>,
     /// Whether the managers want the certificate to be renewed.
@@ -299,12 +299,11 @@ impl Follower {
             .map(|peer| (peer.node_id, peer.addr))
             .collect();
         named.sort();
-        if named.is_empty() || named == self.saved.managers {
+        if named.is_empty() || named == self.record.get().managers {
             return;
         }
         self.managers.replace(&named);
-        self.saved.managers = named;
-        if let Err(error) = self.folder.save(&self.saved) {
+        if let Err(error) = self.record.change(|saved| saved.managers = named) {
             warn!(%error, "remembering the managers failed");
         }
     }

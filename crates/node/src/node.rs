@@ -23,6 +23,7 @@ use tracing::{info, warn};
 use crate::addresses::{Addresses, Given, MANAGER_PORT, resolve, split};
 use crate::error::NodeError;
 use crate::membership::Membership;
+use crate::moving;
 use crate::post::Beginning;
 use crate::reattach::Reattachment;
 use crate::recovery;
@@ -33,6 +34,11 @@ const JOIN_ANSWER_MAX: Duration = Duration::from_secs(20);
 
 /// How long a founder waits for its own agent's first session.
 const FIRST_SESSION_MAX: Duration = Duration::from_secs(2);
+
+/// The first pause after a membership did not start with its daemon; it doubles up to [`RESTART_MAX`].
+const RESTART_FIRST: Duration = Duration::from_secs(2);
+/// Most reasons need somebody to do something.
+const RESTART_MAX: Duration = Duration::from_secs(30);
 
 /// What a node needs to know of its daemon.
 pub struct NodeConfig {
@@ -169,14 +175,18 @@ impl Node {
         let node = Self { shared: Arc::new(shared) };
         match node.shared.folder.load() {
             Ok(None) => {}
-            Ok(Some(saved)) => {
+            Ok(Some(mut saved)) => {
+                let config = &node.shared.config;
+                let (default, managed) = (&config.default_advertise, &config.managed_subnets);
+                moving::follow_at_start(&mut saved, default, managed);
                 let files = node.files();
                 if matches!(files.load(), Err(CaError::Locked)) {
                     info!("this manager is locked until it is given the unlock key");
                     node.current().locked = Some(saved);
-                } else if let Err(error) = node.start(saved, files, Beginning::GoOn).await {
+                } else if let Err(error) = node.start(saved.clone(), files, Beginning::GoOn).await {
                     warn!(%error, "this node's membership did not start");
                     node.current().error = error.to_string();
+                    tokio::spawn(node.clone().start_again(saved));
                 }
             }
             Err(error) => {
@@ -185,6 +195,26 @@ impl Node {
             }
         }
         node
+    }
+
+    /// Tries for as long as nobody gives the membership up: its disk may have room again.
+    async fn start_again(self, saved: SavedMembership) {
+        let mut pause = RESTART_FIRST;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RESTART_MAX);
+            let _changing = self.shared.changing.lock().await;
+            if self.current().error.is_empty() {
+                return;
+            }
+            match self.start(saved.clone(), self.files(), Beginning::GoOn).await {
+                Ok(()) => return info!("this node's membership has started"),
+                Err(error) => {
+                    warn!(%error, "this node's membership did not start");
+                    self.current().error = error.to_string();
+                }
+            }
+        }
     }
 
     /// Founds a cluster with this node as its manager; answers the node's ID.
@@ -366,10 +396,10 @@ impl Node {
     ) -> Result<(), NodeError> {
         let remotes: Vec<String> = remotes.iter().filter_map(|address| dialled(address)).collect();
         let address = reattachment.find(&remotes).await?;
-        match &mut self.current().membership {
-            Some(membership) => membership
-                .reattach(&self.shared.folder, &address)
-                .map_err(|error| NodeError::system(error.to_string())),
+        match &self.current().membership {
+            Some(membership) => {
+                membership.reattach(&address).map_err(|error| NodeError::system(error.to_string()))
+            }
             None => Err(NodeError::no_swarm()),
         }
     }
@@ -572,7 +602,7 @@ impl Node {
             }
             None if current.locked.is_some() => Err(NodeError::locked()),
             None if current.error.is_empty() => Err(NodeError::not_a_manager()),
-            None => Err(NodeError::broken(&current.error)),
+            None => Err(NodeError::not_started(&current.error)),
         }
     }
 
@@ -594,6 +624,8 @@ impl Node {
     /// Stops the membership for the daemon's end; containers are left as they are.
     pub async fn shutdown(&self) {
         let _changing = self.shared.changing.lock().await;
+        // What did not start is not tried again either.
+        self.current().error.clear();
         let membership = self.current().membership.take();
         if let Some(membership) = membership {
             membership.stop().await;
@@ -655,11 +687,13 @@ fn locks(spec: &ClusterSpec) -> bool {
 }
 
 pub(crate) fn saved(addresses: &Addresses) -> SavedMembership {
-    SavedMembership::new(
+    let mut saved = SavedMembership::new(
         addresses.listen.to_string(),
         addresses.advertise.map(|address| address.to_string()).unwrap_or_default(),
         addresses.data_path.map(|address| address.to_string()).unwrap_or_default(),
-    )
+    );
+    saved.advertise_interface = moving::interface_of(addresses.advertise);
+    saved
 }
 
 /// What to dial for a remote address as users write it.

@@ -17,12 +17,12 @@ use swarm_ca::{CertificateFiles, RaftKeys, Renewer, Role, TlsMaterials};
 use swarm_manager::{BackupSource, Founding, Manager, ManagerConfig, View};
 use swarm_raft::Seed;
 use tokio::net::TcpListener;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tracing::{info, warn};
 
 use crate::connector::Managers;
 use crate::error::NodeError;
-use crate::state::{SavedMembership, StateFolder};
+use crate::state::{Record, StateFolder};
 
 /// The first pause after a manager did not start; it doubles up to [`RETRY_MAX`].
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -42,11 +42,12 @@ const LEAVE_MAX: Duration = Duration::from_secs(5);
 /// The place of the node's manager.
 pub(crate) struct Post {
     folder: StateFolder,
-    saved: SavedMembership,
+    record: Arc<Record>,
     materials: TlsMaterials,
     files: CertificateFiles,
     renewer: Renewer,
     managers: Arc<Managers>,
+    moved: Notify,
     holder: Mutex<Option<Manager>>,
     /// The founder's Raft identity, good for the first start; later ones are told by the log's directory.
     founder_id: AtomicU64,
@@ -72,31 +73,38 @@ enum End {
     Demoted,
     Removed,
     Failed(String),
+    Moved,
 }
 
 impl Post {
     pub(crate) fn new(
         folder: StateFolder,
-        saved: SavedMembership,
+        record: Arc<Record>,
         materials: TlsMaterials,
         files: CertificateFiles,
         renewer: Renewer,
         managers: Arc<Managers>,
     ) -> Self {
-        let founder_id = AtomicU64::new(saved.raft_id);
-        let forced = AtomicBool::new(saved.force_new_cluster);
+        let founder_id = AtomicU64::new(record.get().raft_id);
+        let forced = AtomicBool::new(record.get().force_new_cluster);
         Self {
             folder,
-            saved,
+            record,
             materials,
             files,
             renewer,
             managers,
+            moved: Notify::new(),
             holder: Mutex::default(),
             founder_id,
             forced,
             trouble: StdMutex::default(),
         }
+    }
+
+    /// The record has another address by now.
+    pub(crate) fn address_changed(&self) {
+        self.moved.notify_one();
     }
 
     /// Why this node's manager is down, where it failed.
@@ -140,7 +148,8 @@ impl Post {
             Beginning::Revive(seed) => (None, Some(seed)),
         };
         let mut holder = self.holder.lock().await;
-        let listen = &self.saved.listen_addr;
+        let saved = self.record.get();
+        let listen = &saved.listen_addr;
         let listener = TcpListener::bind(listen)
             .await
             .map_err(|error| NodeError::system(format!("could not listen on {listen}: {error}")))?;
@@ -150,7 +159,7 @@ impl Post {
             raft_dir: self.folder.raft(),
             raft_id: self.founder_id.load(Ordering::Relaxed),
             listener,
-            advertise_addr: self.saved.advertise_addr.clone(),
+            advertise_addr: saved.advertise_addr.clone(),
             materials: self.materials.clone(),
             files: self.files.clone(),
             renewer: self.renewer.clone(),
@@ -206,7 +215,13 @@ impl Post {
                 _ = self.materials.wait_for(|identity| identity.role == Role::Worker) => End::Demoted,
                 () = removed => End::Removed,
                 failure = failed => End::Failed(failure),
+                () = self.moved.notified() => End::Moved,
             };
+            if end == End::Moved {
+                // The next turn starts it under the new address, with its log.
+                self.give_up(false).await;
+                continue;
+            }
             if let End::Failed(failure) = end {
                 pause = if began.elapsed() > STEADY { RETRY_FIRST } else { pause };
                 self.give_up_for_now(&failure).await;

@@ -319,15 +319,13 @@ fn a_new_cluster_that_was_interrupted_is_finished() {
     assert_eq!(services(&cluster[0]), ["web"]);
     assert!(!fs::read_to_string(&path).expect("reads").contains("force_new_cluster"));
 
-    // Listening where no other machine can, its folder moves to another one.
+    // Listening where no other machine can, its folder moves to another one, which takes its own address.
     force(&cluster[0], &["--listen-addr", "10.77.0.1:2377"]);
     cluster[0].stop();
     let folder = cluster[1].data_root().join("swarm");
     fs::remove_dir_all(&folder).expect("removed");
     copy_folder(&cluster[0].data_root().join("swarm"), &folder);
     cluster[1].restart();
-    let said = membership(&cluster[1]);
-    assert!(said.starts_with("error: could not listen on 10.77.0.1:2377"), "{said}");
     force(&cluster[1], &[]);
     assert_eq!(services(&cluster[1]), ["web"]);
     let addr = ["node", "inspect", "self", "--format", "{{.ManagerStatus.Addr}}"];
