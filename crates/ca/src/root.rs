@@ -320,6 +320,19 @@ mod tests {
     }
 
     #[test]
+    fn clocks_may_be_an_hour_apart() {
+        let root = RootCa::create().expect("created");
+        let (key, chain) = root.issue(&identity(Role::Worker)).expect("issued");
+        let node = crate::NodeCertificate::from_pem(&chain, &key, &root).expect("trusted");
+        let (now, hour) = (SystemTime::now(), Duration::from_secs(3600));
+        for time in [now - hour, now, now + hour] {
+            node.check_against(&root, time).expect("valid on that node's clock");
+        }
+        let (early, late) = (now - hour - hour, now + DEFAULT_NODE_CERTIFICATE_EXPIRY + hour);
+        assert!([early, late].iter().all(|time| node.check_against(&root, *time).is_err()));
+    }
+
+    #[test]
     fn what_a_cross_signed_root_issues_chains_up_to_either() {
         let (old, new) = (RootCa::create().expect("created"), RootCa::create().expect("created"));
         let cross = old.cross_sign(new.certificates_pem()).expect("cross-signed");
