@@ -190,8 +190,17 @@ impl RootCa {
 
     /// Issues a certificate to this very node: its key, and the chain, both in PEM.
     pub fn issue(&self, identity: &Identity) -> Result<(Vec<u8>, Vec<u8>), CaError> {
+        self.issue_for(identity, DEFAULT_NODE_CERTIFICATE_EXPIRY)
+    }
+
+    /// As [`Self::issue`], valid for `expiry` from now.
+    pub fn issue_for(
+        &self,
+        identity: &Identity,
+        expiry: Duration,
+    ) -> Result<(Vec<u8>, Vec<u8>), CaError> {
         let request = crate::SigningRequest::generate()?;
-        let chain = self.sign(request.csr_pem(), identity, DEFAULT_NODE_CERTIFICATE_EXPIRY)?;
+        let chain = self.sign(request.csr_pem(), identity, expiry)?;
         Ok((request.key_pem().to_vec(), chain))
     }
 

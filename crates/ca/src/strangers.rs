@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::{Context, Waker};
+use std::task::Context;
 
 use futures::task::AtomicWaker;
 
@@ -53,12 +53,14 @@ impl Door {
 
     fn shut(&self) {
         self.is_shut.store(true, Ordering::Release);
-        self.reader.take().map(Waker::wake);
+        self.reader.wake();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use super::*;
 
     #[test]

@@ -150,11 +150,17 @@ struct Authority {
 impl Authority {
     async fn sign(&self, csr: &[u8], identity: &Identity) -> Result<Vec<u8>, CaError> {
         match &self.external {
-            Some(external) => {
-                let mut chain = external.sign(csr, identity).await?;
-                chain.extend_from_slice(self.root.intermediates_pem());
-                Ok(chain)
-            }
+            Some(external) => match external.sign(csr, identity).await {
+                Ok(mut chain) => {
+                    chain.extend_from_slice(self.root.intermediates_pem());
+                    Ok(chain)
+                }
+                // With the key at hand nobody has to wait.
+                Err(CaError::ExternalUnreachable(_)) if self.root.can_sign() => {
+                    self.root.sign(csr, identity, self.expiry)
+                }
+                Err(error) => Err(error),
+            },
             None => self.root.sign(csr, identity, self.expiry),
         }
     }
