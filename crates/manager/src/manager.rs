@@ -25,7 +25,7 @@ use crate::founding::Founding;
 use crate::group::{Group, PeerTransport, joining};
 use crate::log_keys::{KeyKeeper, LogSealer};
 use crate::member_file::{MemberFile, MemberFileError};
-use crate::metrics::{View, note_delays};
+use crate::metrics::View;
 use crate::presence::{follow_members, is_specified, present};
 use crate::services::{Server, Services};
 use crate::term::Duties;
@@ -154,7 +154,6 @@ impl Manager {
             renewer: config.renewer,
         };
         tasks.spawn(keeper.run());
-        tasks.spawn(note_delays(store.clone(), raft.clone()));
         let duties = Duties {
             node_id: identity.node_id.clone(),
             store: store.clone(),

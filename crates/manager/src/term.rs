@@ -17,7 +17,7 @@ use crate::founding::{Founding, found};
 use crate::group::Group;
 use crate::log_broker::LogBroker;
 use crate::node_ca::{Rotator, Signer};
-use crate::role_manager;
+use crate::{metrics, role_manager};
 
 /// The leader's duties, ready for any number of terms.
 pub(crate) struct Duties {
@@ -67,6 +67,7 @@ impl Duties {
             Signer::new(self.store.clone(), &self.cluster_id, self.group.materials.clone()).run(),
             Rotator::new(self.store.clone()).run(),
             role_manager::run(self.store.clone(), self.group.clone()),
+            metrics::note_delays(self.store.clone()),
         );
     }
 }
