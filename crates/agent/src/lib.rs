@@ -20,6 +20,7 @@ mod reporter;
 mod session;
 mod step;
 mod task_manager;
+mod vigil;
 mod worker;
 
 pub use agent::{Agent, AgentConfig, Connection, Connector};

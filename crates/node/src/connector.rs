@@ -22,6 +22,8 @@ pub(crate) struct Managers {
 struct Reach {
     local: Option<Channel>,
     remotes: Remotes,
+    /// The manager to choose next, once.
+    preferred: Option<String>,
 }
 
 impl Managers {
@@ -56,13 +58,18 @@ impl Managers {
 
     /// As [`Managers::choose`], showing the certificate in these materials to other nodes.
     pub(crate) fn choose_as(&self, materials: &TlsMaterials) -> Option<(String, Channel)> {
-        let reach = self.reach();
+        let mut reach = self.reach();
+        let preferred = reach.preferred.take();
         if let Some(channel) = &reach.local {
             return Some((LOCAL.to_owned(), channel.clone()));
         }
-        let address = reach.remotes.choose(rand::random())?;
+        let address = preferred.or_else(|| reach.remotes.choose(rand::random()))?;
         let channel = swarm_ca::connect(&address, Credentials::Member(materials.clone())).ok()?;
         Some((address, channel))
+    }
+
+    fn dial(&self, address: &str) -> Option<Channel> {
+        swarm_ca::connect(address, Credentials::Member(self.materials.clone())).ok()
     }
 
     fn reach(&self) -> MutexGuard<'_, Reach> {
@@ -79,5 +86,22 @@ impl Connector for Managers {
 
     fn observe(&self, address: &str, well: bool) {
         self.reach().remotes.observe(address, well);
+    }
+
+    fn ways(&self) -> Vec<Connection> {
+        if let Some(channel) = self.local() {
+            return vec![Connection { address: LOCAL.to_owned(), channel }];
+        }
+        let addresses = self.list().into_iter().map(|(_, address)| address);
+        addresses
+            .filter_map(|address| {
+                let channel = self.dial(&address)?;
+                Some(Connection { address, channel })
+            })
+            .collect()
+    }
+
+    fn prefer(&self, address: &str) {
+        self.reach().preferred = (address != LOCAL).then(|| address.to_owned());
     }
 }

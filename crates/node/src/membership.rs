@@ -17,8 +17,9 @@ use tracing::{info, warn};
 
 use crate::connector::Managers;
 use crate::error::NodeError;
+use crate::moving;
 use crate::post::Post;
-use crate::state::{SavedMembership, StateFolder};
+use crate::state::{Record, SavedMembership, StateFolder};
 
 /// News from managers that wait to be taken note of; the session waits beyond that.
 const MESSAGES_WAITING_MAX: usize = 16;
@@ -30,7 +31,7 @@ pub(crate) struct Membership {
     managers: Arc<Managers>,
     post: Arc<Post>,
     tasks: JoinSet<()>,
-    saved: SavedMembership,
+    record: Arc<Record>,
     registered: watch::Receiver<bool>,
 }
 
@@ -38,7 +39,7 @@ impl Membership {
     /// Starts everything that the certificate in the folder makes of this node.
     pub(crate) async fn start(
         folder: &StateFolder,
-        mut saved: SavedMembership,
+        saved: SavedMembership,
         files: CertificateFiles,
         executor: Arc<dyn Executor>,
         founding: Option<Founding>,
@@ -47,10 +48,11 @@ impl Membership {
             NodeError::system(format!("this node's certificate cannot be used: {error}"))
         })?;
         let managers = Managers::new(materials.clone(), &saved.managers);
+        let record = Arc::new(Record::new(folder.clone(), saved));
         let renewer = Renewer::new(materials.clone(), files.clone());
         let post = Arc::new(Post::new(
             folder.clone(),
-            saved.clone(),
+            record.clone(),
             materials.clone(),
             files.clone(),
             renewer.clone(),
@@ -58,10 +60,9 @@ impl Membership {
         ));
         if materials.identity().role == Role::Manager {
             post.take_up(founding).await?;
-            if std::mem::take(&mut saved.raft_id) != 0 {
-                // It is kept beside the log from now on, and goes with it.
-                folder.save(&saved).map_err(|error| NodeError::system(error.to_string()))?;
-            }
+            // It is kept beside the log from now on, and goes with it.
+            let kept = record.change(|saved| saved.raft_id = 0);
+            kept.map_err(|error| NodeError::system(error.to_string()))?;
         } else if let Err(error) = post.forget() {
             // The daemon may have stopped between a demotion and this.
             warn!(%error, "forgetting the data of a manager failed");
@@ -88,12 +89,12 @@ impl Membership {
             materials: materials.clone(),
             renewer: renewer.clone(),
             files: files.clone(),
-            folder: folder.clone(),
-            saved: saved.clone(),
+            record: record.clone(),
             asked: None,
             is_rotating: false,
         };
         tasks.spawn(follower.run(messages, register));
+        tasks.spawn(moving::follow(record.clone(), post.clone()));
         let keeper = post.clone();
         tasks.spawn(async move { keeper.keep().await });
         let reach = managers.clone();
@@ -102,7 +103,7 @@ impl Membership {
                 .run(move |materials| reach.choose_as(materials).map(|(_, channel)| channel))
                 .await;
         });
-        Ok(Self { materials, files, managers, post, tasks, saved, registered })
+        Ok(Self { materials, files, managers, post, tasks, record, registered })
     }
 
     pub(crate) fn node_id(&self) -> String {
@@ -113,8 +114,8 @@ impl Membership {
         self.materials.identity().organization
     }
 
-    pub(crate) fn saved(&self) -> &SavedMembership {
-        &self.saved
+    pub(crate) fn saved(&self) -> SavedMembership {
+        self.record.get()
     }
 
     pub(crate) fn known_managers(&self) -> Vec<(String, String)> {
@@ -194,8 +195,7 @@ struct Follower {
     materials: TlsMaterials,
     renewer: Renewer,
     files: CertificateFiles,
-    folder: StateFolder,
-    saved: SavedMembership,
+    record: Arc<Record>,
     /// The role that a renewal was asked for.
     asked: Option<Role>,
     /// Whether the managers want the certificate to be renewed.
@@ -271,12 +271,11 @@ impl Follower {
             .map(|peer| (peer.node_id, peer.addr))
             .collect();
         named.sort();
-        if named.is_empty() || named == self.saved.managers {
+        if named.is_empty() || named == self.record.get().managers {
             return;
         }
         self.managers.replace(&named);
-        self.saved.managers = named;
-        if let Err(error) = self.folder.save(&self.saved) {
+        if let Err(error) = self.record.change(|saved| saved.managers = named) {
             warn!(%error, "remembering the managers failed");
         }
     }

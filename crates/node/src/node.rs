@@ -24,6 +24,7 @@ use tracing::{info, warn};
 use crate::addresses::{Addresses, Given, MANAGER_PORT, resolve, split};
 use crate::error::NodeError;
 use crate::membership::Membership;
+use crate::moving;
 use crate::state::{SavedMembership, StateFolder};
 
 /// How long a join may take before the answer says that it goes on in the background; moby's `swarmConnectTimeout`.
@@ -31,6 +32,11 @@ const JOIN_ANSWER_MAX: Duration = Duration::from_secs(20);
 
 /// How long a founder waits for its own agent's first session.
 const FIRST_SESSION_MAX: Duration = Duration::from_secs(2);
+
+/// The first pause after a membership did not start with its daemon; it doubles up to [`RESTART_MAX`].
+const RESTART_FIRST: Duration = Duration::from_secs(2);
+/// Most reasons need somebody to do something.
+const RESTART_MAX: Duration = Duration::from_secs(30);
 
 /// What a node needs to know of its daemon.
 pub struct NodeConfig {
@@ -148,14 +154,18 @@ impl Node {
         let node = Self { shared: Arc::new(shared) };
         match node.shared.folder.load() {
             Ok(None) => {}
-            Ok(Some(saved)) => {
+            Ok(Some(mut saved)) => {
+                let config = &node.shared.config;
+                let (default, managed) = (&config.default_advertise, &config.managed_subnets);
+                moving::follow_at_start(&mut saved, default, managed);
                 let files = node.files();
                 if matches!(files.load(), Err(CaError::Locked)) {
                     info!("this manager is locked until it is given the unlock key");
                     node.current().locked = Some(saved);
-                } else if let Err(error) = node.start(saved, files, None).await {
+                } else if let Err(error) = node.start(saved.clone(), files, None).await {
                     warn!(%error, "this node's membership did not start");
                     node.current().error = error.to_string();
+                    tokio::spawn(node.clone().start_again(saved));
                 }
             }
             Err(error) => {
@@ -164,6 +174,26 @@ impl Node {
             }
         }
         node
+    }
+
+    /// Tries for as long as nobody gives the membership up: its disk may have room again.
+    async fn start_again(self, saved: SavedMembership) {
+        let mut pause = RESTART_FIRST;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RESTART_MAX);
+            let _changing = self.shared.changing.lock().await;
+            if self.current().error.is_empty() {
+                return;
+            }
+            match self.start(saved.clone(), self.files(), None).await {
+                Ok(()) => return info!("this node's membership has started"),
+                Err(error) => {
+                    warn!(%error, "this node's membership did not start");
+                    self.current().error = error.to_string();
+                }
+            }
+        }
     }
 
     /// Founds a cluster with this node as its manager; answers the node's ID.
@@ -332,7 +362,10 @@ impl Node {
         let post = {
             let current = self.current();
             match &current.membership {
-                Some(membership) => membership.is_manager().then(|| membership.post()),
+                Some(membership) => {
+                    let post = membership.post();
+                    (membership.is_manager() || post.trouble().is_some()).then_some(post)
+                }
                 None if current.locked.is_some() && force => None,
                 None if current.locked.is_some() => return Err(NodeError::leaves_locked()),
                 None if current.error.is_empty() => return Err(NodeError::no_swarm()),
@@ -402,7 +435,7 @@ impl Node {
                 node_id: membership.node_id(),
                 node_addr: host_of(&membership.saved().advertise_addr),
                 is_manager: membership.is_manager(),
-                error: String::new(),
+                error: membership.post().trouble().unwrap_or_default(),
                 managers: membership.known_managers(),
             },
             None if current.locked.is_some() => NodeStatus {
@@ -429,8 +462,14 @@ impl Node {
     pub fn control(&self) -> Result<Channel, NodeError> {
         let current = self.current();
         match &current.membership {
-            Some(membership) => membership.control().ok_or_else(NodeError::worker),
+            Some(membership) => {
+                membership.control().ok_or_else(|| match membership.post().trouble() {
+                    Some(trouble) => NodeError::manager_down(&trouble),
+                    None => NodeError::worker(),
+                })
+            }
             None if current.locked.is_some() => Err(NodeError::locked()),
+            None if !current.error.is_empty() => Err(NodeError::not_started(&current.error)),
             None => Err(NodeError::not_a_manager()),
         }
     }
@@ -453,6 +492,8 @@ impl Node {
     /// Stops the membership for the daemon's end; containers are left as they are.
     pub async fn shutdown(&self) {
         let _changing = self.shared.changing.lock().await;
+        // What did not start is not tried again either.
+        self.current().error.clear();
         let membership = self.current().membership.take();
         if let Some(membership) = membership {
             membership.stop().await;
@@ -517,11 +558,13 @@ fn locks(spec: &ClusterSpec) -> bool {
 }
 
 fn saved(addresses: &Addresses) -> SavedMembership {
-    SavedMembership::new(
+    let mut saved = SavedMembership::new(
         addresses.listen.to_string(),
         addresses.advertise.map(|address| address.to_string()).unwrap_or_default(),
         addresses.data_path.map(|address| address.to_string()).unwrap_or_default(),
-    )
+    );
+    saved.advertise_interface = moving::interface_of(addresses.advertise);
+    saved
 }
 
 /// What to dial for a remote address as users write it.

@@ -27,6 +27,12 @@ const BATCH_MAX: usize = 1024;
 /// A submission that the leader could not append yet.
 type Held = (Vec<u8>, u64, u64);
 
+/// An error with all that caused it.
+fn causes(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// The thread's state.
 pub(super) struct Thread {
     config: RaftConfig,
@@ -85,13 +91,17 @@ impl Thread {
 
     pub(super) fn run(mut self, inputs: &Receiver<Input>) {
         let raft_id = self.member.id();
-        match self.serve(inputs) {
-            Ok(()) => tracing::debug!(raft.id = raft_id, "raft member stopped"),
-            Err(error) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::error!(raft.id = raft_id, error, "raft member failed");
+        let failure = match self.serve(inputs) {
+            Ok(()) => {
+                tracing::debug!(raft.id = raft_id, "raft member stopped");
+                None
             }
-        }
+            Err(error) => {
+                let causes = causes(&error);
+                tracing::error!(raft.id = raft_id, error = causes, "raft member failed");
+                Some(causes)
+            }
+        };
         self.proposals.fail(|| RaftError::Stopped);
         self.reads.fail();
         if self.serving {
@@ -101,6 +111,7 @@ impl Thread {
             status.serving = false;
             status.leader = None;
             status.stopped = true;
+            status.failure = failure;
         });
         self.snapshots.stop();
     }
