@@ -30,6 +30,7 @@ mod request;
 mod root;
 mod serve;
 mod signer;
+mod strangers;
 mod tls;
 mod token;
 mod unlock_key;

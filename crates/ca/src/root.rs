@@ -190,8 +190,17 @@ impl RootCa {
 
     /// Issues a certificate to this very node: its key, and the chain, both in PEM.
     pub fn issue(&self, identity: &Identity) -> Result<(Vec<u8>, Vec<u8>), CaError> {
+        self.issue_for(identity, DEFAULT_NODE_CERTIFICATE_EXPIRY)
+    }
+
+    /// As [`Self::issue`], valid for `expiry` from now.
+    pub fn issue_for(
+        &self,
+        identity: &Identity,
+        expiry: Duration,
+    ) -> Result<(Vec<u8>, Vec<u8>), CaError> {
         let request = crate::SigningRequest::generate()?;
-        let chain = self.sign(request.csr_pem(), identity, DEFAULT_NODE_CERTIFICATE_EXPIRY)?;
+        let chain = self.sign(request.csr_pem(), identity, expiry)?;
         Ok((request.key_pem().to_vec(), chain))
     }
 
@@ -317,6 +326,19 @@ mod tests {
                 - certificate.validity().not_before.timestamp();
             assert_eq!(lifetime, 90 * 24 * 3600 + 3600);
         }
+    }
+
+    #[test]
+    fn clocks_may_be_an_hour_apart() {
+        let root = RootCa::create().expect("created");
+        let (key, chain) = root.issue(&identity(Role::Worker)).expect("issued");
+        let node = crate::NodeCertificate::from_pem(&chain, &key, &root).expect("trusted");
+        let (now, hour) = (SystemTime::now(), Duration::from_secs(3600));
+        for time in [now - hour, now, now + hour] {
+            node.check_against(&root, time).expect("valid on that node's clock");
+        }
+        let (early, late) = (now - hour - hour, now + DEFAULT_NODE_CERTIFICATE_EXPIRY + hour);
+        assert!([early, late].iter().all(|time| node.check_against(&root, *time).is_err()));
     }
 
     #[test]

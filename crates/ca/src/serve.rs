@@ -7,6 +7,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,12 +25,15 @@ use tonic::transport::server::Connected;
 use tracing::debug;
 
 use crate::grace::is_expired;
+use crate::strangers::{Door, Strangers};
 use crate::{Identity, PeerIdentity, TlsMaterials};
 
 /// Peers that connect and don't speak are let go after this.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// So many handshakes at once; one more ends the oldest. Bounds what strangers can make us hold.
 const HANDSHAKES_MAX: usize = 256;
+/// So many connections of peers without a certificate; nodes that join need one each, for seconds.
+const STRANGERS_MAX: usize = 1024;
 /// Dead peers are noticed by pings, which every gRPC client answers.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -73,6 +77,7 @@ pub async fn serve(
 
 async fn accept(listener: TcpListener, materials: TlsMaterials, sender: mpsc::Sender<Connection>) {
     let mut handshakes: VecDeque<JoinHandle<()>> = VecDeque::new();
+    let strangers = Arc::new(Strangers::new(STRANGERS_MAX));
     loop {
         let (stream, remote_addr) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -90,8 +95,9 @@ async fn accept(listener: TcpListener, materials: TlsMaterials, sender: mpsc::Se
             oldest.abort();
         }
         let (acceptor, sender) = (TlsAcceptor::from(materials.server_config()), sender.clone());
+        let strangers = strangers.clone();
         handshakes.push_back(tokio::spawn(async move {
-            match handshake(acceptor, stream, remote_addr).await {
+            match handshake(acceptor, stream, remote_addr, &strangers).await {
                 // The receiver is gone only when the server is shutting down.
                 Ok(connection) => drop(sender.send(connection).await),
                 Err(error) => debug!(%error, peer.addr = %remote_addr, "TLS handshake failed"),
@@ -104,6 +110,7 @@ async fn handshake(
     acceptor: TlsAcceptor,
     stream: TcpStream,
     remote_addr: SocketAddr,
+    strangers: &Strangers,
 ) -> io::Result<Connection> {
     stream.set_nodelay(true)?;
     let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
@@ -115,13 +122,17 @@ async fn handshake(
         false => (identity, None),
     };
     let peer = PeerIdentity { identity, expired, remote_addr: Some(remote_addr) };
-    Ok(Connection { stream, peer })
+    let is_stranger = peer.identity.is_none() && peer.expired.is_none();
+    let door = is_stranger.then(|| strangers.admit());
+    Ok(Connection { stream, peer, door })
 }
 
 /// A connection after its handshake.
 struct Connection {
     stream: TlsStream<TcpStream>,
     peer: PeerIdentity,
+    /// A stranger's.
+    door: Option<Arc<Door>>,
 }
 
 impl Connected for Connection {
@@ -138,6 +149,9 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.door.as_ref().is_some_and(|door| door.is_shut(cx)) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         pin!(&mut self.stream).poll_read(cx, buf)
     }
 }

@@ -16,6 +16,7 @@ mod control_driver;
 mod failure;
 mod forward;
 mod founding;
+mod gate;
 mod group;
 mod health;
 mod log_broker;

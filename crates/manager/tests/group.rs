@@ -2,10 +2,11 @@
 //! refused, and whose data is whose.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use swarm_ca::{
-    CertificateFiles, Credentials, Identity, Renewer, Role, RootCa, TlsMaterials, connect,
+    CertificateFiles, Credentials, Identity, Renewer, Role, RootCa, SigningRequest, TlsMaterials,
+    Validity, connect,
 };
 use swarm_manager::{Founding, Manager, ManagerConfig};
 use swarm_proto::raftpb::Message;
@@ -59,6 +60,17 @@ impl World {
         files.save_node(&chain, &key).expect("saved");
         let materials = files.load().expect("loaded");
         (files, materials)
+    }
+
+    /// Puts a certificate in the node's files that has expired a minute ago.
+    fn expire(&self, node_id: &str, files: &CertificateFiles) {
+        let request = SigningRequest::generate().expect("a request");
+        let end = SystemTime::now() - Duration::from_secs(60);
+        let validity = Validity { not_before: end - Duration::from_secs(7200), not_after: end };
+        let identity =
+            Identity { node_id: node_id.into(), role: Role::Manager, organization: CLUSTER.into() };
+        let chain = self.root.sign_for(request.csr_pem(), &identity, validity).expect("signed");
+        files.save_node(&chain, request.key_pem()).expect("saved");
     }
 
     fn founding(&self) -> Founding {
@@ -290,4 +302,46 @@ async fn another_nodes_data_is_refused_and_a_new_address_is_followed() {
     first.stop().await;
     second.stop().await;
     third.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn managers_whose_certificates_expired_meet_again_and_renew_them() {
+    let world = World::new();
+    let (first, addr) = world.found("n1").await;
+    create_node(first.store(), "n2", NodeRole::Manager).await;
+    let joining = world.config("n2", &world.folder.path().join("n2"), &[&addr]).await;
+    let second_addr = joining.advertise_addr.clone();
+    let second = Manager::start(joining).await.expect("joined");
+    within(second.ready()).await;
+    let addrs = [addr, second_addr];
+    await_state(second.store(), |tables| tables.get::<Node>("n2").is_some()).await;
+    second.stop().await;
+    first.stop().await;
+    let mut managers = Vec::new();
+    for (node_id, addr) in ["n1", "n2"].into_iter().zip(&addrs) {
+        let directory = world.folder.path().join(node_id);
+        let mut config = world.config(node_id, &directory, &[]).await;
+        world.expire(node_id, &config.files);
+        config.materials = config.files.load().expect("loaded");
+        config.renewer = Renewer::new(config.materials.clone(), config.files.clone());
+        config.listener = TcpListener::bind(addr).await.expect("the same port");
+        config.advertise_addr = addr.clone();
+        let (materials, renewer) = (config.materials.clone(), config.renewer.clone());
+        assert!(materials.certificate().validity().not_after < SystemTime::now());
+        managers.push((Manager::start(config).await.expect("started"), materials, renewer));
+    }
+    let all: Vec<&Manager> = managers.iter().map(|(manager, ..)| manager).collect();
+    write(&all, |tx| tx.create(config("after", 1))).await;
+    for (manager, materials, renewer) in &managers {
+        within(async {
+            while renewer.renew(&mut |_: &TlsMaterials| Some(manager.channel())).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert!(materials.certificate().validity().not_after > SystemTime::now());
+    }
+    for (manager, ..) in managers {
+        manager.stop().await;
+    }
 }

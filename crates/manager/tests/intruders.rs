@@ -393,6 +393,30 @@ async fn floods_keep_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn large_requests_and_endless_renewals_end_early() {
+    let world = World::new().await;
+    let large = vec![0x0a; 1 << 20];
+    let stranger = world.channel(Credentials::Joining(world.root.clone()));
+    for method in methods() {
+        let status = call(&stranger, &method, &large).await;
+        assert!(status.is_some(), "{method}");
+    }
+    let worker = world.member("w1", Role::Worker);
+    let mut refused = None;
+    for _ in 0..20 {
+        let request = CertificateRequest::default();
+        let asked = request_certificate(worker.clone(), &world.root, &request).await;
+        refused = asked.err().map(|error| error.to_string());
+    }
+    assert!(refused.is_some_and(|text| text.contains("asks for certificates too often")));
+    // Another node is none the worse for it.
+    let other = world.member("w2", Role::Worker);
+    let request = CertificateRequest::default();
+    request_certificate(other, &world.root, &request).await.expect("renewed");
+    world.serves().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_expired_certificate_is_renewed_within_its_grace_and_for_members_only() {
     let world = World::new().await;
     let renewal = |node_id: &'static str, since: Duration| {

@@ -7,13 +7,14 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use swarm_agent::Executor;
 use swarm_ca::{
-    CaError, CertificateFiles, CertificateRequest, Credentials, Identity, JoinToken, Lock, Role,
-    RootCa, SecretKey, UnlockKey, cluster_lock, download_root_ca, request_certificate,
-    rpc_error_text,
+    CaError, CertificateFiles, CertificateRequest, Credentials, DEFAULT_NODE_CERTIFICATE_EXPIRY,
+    Identity, JoinToken, Lock, Role, RootCa, SecretKey, UnlockKey, cluster_lock, download_root_ca,
+    request_certificate, rpc_error_text,
 };
 use swarm_manager::{BackupFolder, Founding, View};
 use swarm_proto::Channel;
 use swarm_proto::id::new_id;
+use swarm_proto::timestamp::to_duration;
 use swarm_proto::v1::ca_client::CaClient;
 use swarm_proto::v1::node_spec::Availability;
 use swarm_proto::v1::{ClusterSpec, GetUnlockKeyRequest};
@@ -238,6 +239,7 @@ impl Node {
         saved.raft_id = raft_id();
         let system = |error: swarm_ca::CaError| NodeError::system(error.to_string());
         let identity = Identity { node_id: new_id(), role: Role::Manager, organization: new_id() };
+        let expiry = certificate_expiry(&options.spec);
         let founding = Founding {
             cluster_id: identity.organization.clone(),
             root_ca: RootCa::create().map_err(system)?,
@@ -251,7 +253,7 @@ impl Node {
         founding.check().map_err(NodeError::invalid)?;
         let files = self.files();
         files.begin_with(Lock { key: founding.unlock_key.clone(), version: 0 });
-        let (key, chain) = founding.root_ca.issue(&identity).map_err(system)?;
+        let (key, chain) = founding.root_ca.issue_for(&identity, expiry).map_err(system)?;
         files.save_root(&founding.root_ca).map_err(system)?;
         files.save_node(&chain, &key).map_err(system)?;
         let founded = self.start(saved, files, Beginning::Found(Box::new(founding))).await;
@@ -680,6 +682,11 @@ impl Node {
     fn current(&self) -> MutexGuard<'_, Current> {
         self.shared.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn certificate_expiry(spec: &ClusterSpec) -> Duration {
+    let expiry = spec.ca_config.as_ref().and_then(|config| config.node_cert_expiry.as_ref());
+    expiry.map_or(DEFAULT_NODE_CERTIFICATE_EXPIRY, to_duration)
 }
 
 fn locks(spec: &ClusterSpec) -> bool {

@@ -9,6 +9,10 @@ mod rotation;
 mod signer;
 #[cfg(test)]
 mod tests;
+mod throttle;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use swarm_ca::{Authorizer, Role};
 use swarm_proto::v1::ca_server::Ca;
@@ -22,6 +26,8 @@ use swarm_proto::v1::{
 use swarm_store::{Object as _, Store, Tables};
 use tonic::{Request, Response, Status};
 
+use throttle::Throttle;
+
 pub use rotation::Rotator;
 pub use signer::Signer;
 
@@ -30,6 +36,7 @@ pub use signer::Signer;
 pub struct NodeCaService {
     store: Store,
     authorizer: Authorizer,
+    throttle: Arc<Mutex<Throttle>>,
 }
 
 impl NodeCaService {
@@ -38,7 +45,17 @@ impl NodeCaService {
         let tables = store.clone();
         let authorizer = Authorizer::new(cluster_id)
             .refusing(move |node_id| is_blacklisted(&tables.view(), node_id));
-        Self { store, authorizer }
+        Self { store, authorizer, throttle: Arc::default() }
+    }
+
+    fn refuse_too_often(&self, node_id: &str) -> Result<(), Status> {
+        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        match throttle.admits(node_id, Instant::now()) {
+            true => Ok(()),
+            false => Err(Status::resource_exhausted(format!(
+                "node {node_id} asks for certificates too often"
+            ))),
+        }
     }
 
     /// Who is asking, if it has a certificate of this cluster, be it directly or through another manager.
@@ -78,6 +95,7 @@ impl NodeCa for NodeCaService {
         }
         let answer = match self.member(&request) {
             Some(member) => {
+                self.refuse_too_often(&member.node_id)?;
                 issue::renew(&self.store, &member.node_id, request.into_inner().csr).await
             }
             None => issue::admit(&self.store, request.into_inner()).await,

@@ -74,7 +74,8 @@ impl Signer {
             expiry: expiry(cluster),
         };
         let mut signed = Vec::new();
-        for node_id in std::mem::take(waiting) {
+        let mut rest = std::mem::take(waiting).into_iter();
+        for node_id in rest.by_ref() {
             let Some(certificate) = tables
                 .get::<Node>(&node_id)
                 .filter(|node| is_unsigned(node))
@@ -84,9 +85,14 @@ impl Signer {
             };
             match self.sign(&authority, &certificate).await {
                 Some(done) => signed.push((node_id, certificate.csr, done)),
-                None => drop(waiting.insert(node_id)),
+                None => {
+                    // Who cannot sign for one node cannot for the others; an external CA would be waited for each time.
+                    waiting.insert(node_id);
+                    break;
+                }
             }
         }
+        waiting.extend(rest);
         let outcome = record(&self.store, &signed).await;
         if outcome.is_err() {
             waiting.extend(signed.into_iter().map(|(node_id, _, _)| node_id));
@@ -144,11 +150,17 @@ struct Authority {
 impl Authority {
     async fn sign(&self, csr: &[u8], identity: &Identity) -> Result<Vec<u8>, CaError> {
         match &self.external {
-            Some(external) => {
-                let mut chain = external.sign(csr, identity).await?;
-                chain.extend_from_slice(self.root.intermediates_pem());
-                Ok(chain)
-            }
+            Some(external) => match external.sign(csr, identity).await {
+                Ok(mut chain) => {
+                    chain.extend_from_slice(self.root.intermediates_pem());
+                    Ok(chain)
+                }
+                // With the key at hand nobody has to wait.
+                Err(CaError::ExternalUnreachable(_)) if self.root.can_sign() => {
+                    self.root.sign(csr, identity, self.expiry)
+                }
+                Err(error) => Err(error),
+            },
             None => self.root.sign(csr, identity, self.expiry),
         }
     }

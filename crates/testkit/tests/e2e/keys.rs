@@ -182,6 +182,46 @@ fn managers_follow_the_lock_s_rotation_and_its_end() {
 }
 
 #[test]
+fn the_key_is_rotated_while_leaders_are_killed() {
+    if !can_run() {
+        return;
+    }
+    let mut cluster = autolocked(3);
+    let mut keys = vec![unlock_key(&cluster[0])];
+    for victim in 0..2 {
+        cluster[victim].kill();
+        // Done whole or refused whole, with the reason.
+        let said = cluster[2].docker(&["swarm", "unlock-key", "--rotate", "--quiet"]);
+        assert!(said.success() || said.stderr.contains("does not have a leader"), "{said}");
+        keys.extend(said.success().then_some(said.stdout));
+        wait_until(PATIENCE, "another leader", || {
+            cluster[2].docker(&["node", "ls"]).success().then_some(())
+        });
+        cluster[victim].restart();
+        assert_eq!(state(&cluster[victim]), "locked");
+        let mut known = keys.iter().rev();
+        assert!(known.any(|key| unlock(&cluster[victim], key).success()), "one of the keys");
+    }
+    let newest = cluster[1].docker(&["swarm", "unlock-key", "--rotate", "--quiet"]).ok();
+    let version = |daemon: &Daemon| {
+        let file = key_file(daemon);
+        let line = file.lines().find(|line| line.starts_with("kek-version"));
+        line.filter(|_| !file.contains("raft-dek-pending")).map(str::to_owned)
+    };
+    let first = version(&cluster[0]);
+    wait_until(PATIENCE, "all managers to follow", || {
+        let versions: Vec<_> = cluster.daemons().iter().map(version).collect();
+        let are_same = versions.iter().all(|found| found.is_some() && *found == versions[0]);
+        (are_same && versions[0] != first).then_some(())
+    });
+    for number in 0..3 {
+        restart(&mut cluster[number]);
+        unlock(&cluster[number], &newest).ok();
+    }
+    assert_eq!(unlock_key(&cluster[2]), newest);
+}
+
+#[test]
 fn nothing_secret_lies_open_on_a_manager_s_disk() {
     if !can_run() {
         return;
