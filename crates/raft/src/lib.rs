@@ -15,7 +15,7 @@ pub mod wire;
 
 pub use driver::{
     Capture, Committed, Leadership, MachineError, MemberChange, Outgoing, RaftConfig, RaftNode,
-    Role, StateMachine, Status, Transport,
+    Role, StateMachine, Status, Stepped, Transport,
 };
 pub use error::RaftError;
 pub use log::{LogError, LogStore};

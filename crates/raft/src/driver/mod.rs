@@ -10,11 +10,13 @@ mod node;
 mod outstanding;
 mod snapshots;
 mod status;
+mod stepped;
 mod thread;
 
 pub use config::RaftConfig;
 pub use node::RaftNode;
 pub use status::{Role, Status};
+pub use stepped::Stepped;
 
 /// An entry that a majority has on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

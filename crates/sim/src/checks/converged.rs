@@ -1,0 +1,104 @@
+//! After the faults: every service runs as it should, and every manager holds the same state.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use swarm_proto::v1::node_spec::Availability;
+use swarm_proto::v1::service_spec::Mode;
+use swarm_proto::v1::{Node, Service, Task, TaskState, node_status};
+use swarm_store::Tables;
+
+use super::ports::published;
+
+/// What does not hold yet; none where all services run as they should. `containers` are the tasks that run on each
+/// worker that lives, by its node's identifier.
+pub(crate) fn unconverged(
+    tables: &Tables,
+    containers: &BTreeMap<String, BTreeSet<String>>,
+) -> Option<String> {
+    let live: BTreeSet<&str> = tables
+        .iter::<Node>()
+        .filter(|node| is_ready(node))
+        .map(|node| node.id.as_str())
+        .collect();
+    let mut expected: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for service in tables.iter::<Service>() {
+        let tasks: Vec<&Task> = tables
+            .tasks_by_service(&service.id)
+            .map(|task| &**task)
+            .filter(|task| runs(task) && live.contains(task.node_id.as_str()))
+            .collect();
+        let wanted = replicas(service, active(tables));
+        if tasks.len() != wanted {
+            let name = &service.spec.as_ref()?.annotations.as_ref()?.name;
+            return Some(format!("{name} has {} of {wanted} replicas", tasks.len()));
+        }
+        if let Some(old) = tasks.iter().find(|task| !is_current(service, task)) {
+            return Some(format!("task {} is not of the service's newest version", old.id));
+        }
+        for task in tasks {
+            expected.entry(&task.node_id).or_default().insert(&task.id);
+        }
+    }
+    for (node, running) in containers {
+        let running: BTreeSet<&str> = running.iter().map(String::as_str).collect();
+        let wanted = expected.remove(node.as_str()).unwrap_or_default();
+        if running != wanted {
+            let surplus: Vec<_> = running.difference(&wanted).collect();
+            let missing: Vec<_> = wanted.difference(&running).collect();
+            return Some(format!("{node} runs {surplus:?} too much, {missing:?} too little"));
+        }
+    }
+    expected.keys().next().map(|node| format!("tasks are to run on {node}, which does not live"))
+}
+
+fn is_ready(node: &Node) -> bool {
+    node.status.as_ref().is_some_and(|status| status.state == node_status::State::Ready as i32)
+}
+
+fn active(tables: &Tables) -> usize {
+    let is_active = |node: &&std::sync::Arc<Node>| {
+        is_ready(node)
+            && node.spec.as_ref().is_none_or(|spec| spec.availability() == Availability::Active)
+    };
+    tables.iter::<Node>().filter(is_active).count()
+}
+
+fn runs(task: &Task) -> bool {
+    let running = TaskState::Running as i32;
+    task.desired_state == running && task.status.as_ref().is_some_and(|status| status.state == running)
+}
+
+/// A service with a port of the node has a node's room for each replica at most.
+fn replicas(service: &Service, nodes: usize) -> usize {
+    let Some(spec) = &service.spec else { return 0 };
+    let Some(Mode::Replicated(replicated)) = &spec.mode else { return 0 };
+    let wanted = usize::try_from(replicated.replicas).unwrap_or(usize::MAX);
+    let has_port = spec.endpoint.as_ref().is_some_and(|endpoint| !endpoint.ports.is_empty());
+    match nodes {
+        0 => 0,
+        nodes if has_port => wanted.min(nodes),
+        _ => wanted,
+    }
+}
+
+fn is_current(service: &Service, task: &Task) -> bool {
+    let spec = service.spec.as_ref();
+    let wants_port = spec.and_then(|spec| spec.endpoint.as_ref()).is_some_and(|e| !e.ports.is_empty());
+    task.spec == spec.and_then(|spec| spec.task.clone())
+        && published(task).next().is_some() == wants_port
+}
+
+/// Where two managers' states differ.
+pub(crate) fn difference(one: &Tables, other: &Tables) -> Option<String> {
+    let (one, other) = (one.to_snapshot(), other.to_snapshot());
+    if one == other {
+        return None;
+    }
+    for (a, b) in one.tasks.iter().zip(&other.tasks) {
+        if a != b {
+            return Some(format!("task {} is not the same", a.id));
+        }
+    }
+    let counts = |s: &swarm_proto::v1::StoreSnapshot| (s.tasks.len(), s.services.len(), s.nodes.len());
+    Some(format!("tasks, services and nodes: {:?} and {:?}", counts(&one), counts(&other)))
+}

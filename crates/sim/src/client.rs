@@ -1,0 +1,229 @@
+//! Clients: each changes objects of its own, one request at a time, and remembers what it was told.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use swarm_proto::v1::endpoint_spec::ResolutionMode;
+use swarm_proto::v1::node_spec::Availability;
+use swarm_proto::v1::port_config::PublishMode;
+use swarm_proto::v1::service_spec::Mode;
+use swarm_proto::v1::{
+    Annotations, ContainerSpec, EndpointSpec, Node, NodeSpec, PortConfig, ReplicatedService,
+    RestartPolicy, Service, ServiceSpec, TaskSpec, UpdateConfig, Version, task_spec,
+};
+use swarm_store::{Error, Transaction};
+
+use crate::checks::{Key, REVISION_LABEL};
+use crate::random::Random;
+
+/// Services of a client.
+const SERVICES: usize = 3;
+/// The most replicas that are asked for.
+const REPLICAS_MAX: usize = 5;
+
+/// A client.
+#[derive(Debug)]
+pub(crate) struct Client {
+    id: usize,
+    /// Nodes whose availability this client changes.
+    nodes: Vec<String>,
+    /// The specs that were last asked for, by name.
+    specs: BTreeMap<String, ServiceSpec>,
+    pub(crate) waiting: Option<Waiting>,
+    revision: u64,
+}
+
+/// A request that is out.
+#[derive(Debug, Clone)]
+pub(crate) struct Waiting {
+    pub(crate) number: u64,
+    pub(crate) wish: Wish,
+    pub(crate) until: Duration,
+}
+
+/// What a client wants of an object, at a revision.
+#[derive(Debug, Clone)]
+pub(crate) struct Wish {
+    pub(crate) key: Key,
+    pub(crate) revision: u64,
+    what: What,
+}
+
+#[derive(Debug, Clone)]
+enum What {
+    Put(Box<ServiceSpec>),
+    Remove,
+    Availability(Availability),
+}
+
+impl Client {
+    pub(crate) fn new(id: usize, nodes: Vec<String>) -> Self {
+        Self { id, nodes, specs: BTreeMap::new(), waiting: None, revision: 0 }
+    }
+
+    /// The next wish.
+    pub(crate) fn wish(&mut self, random: &mut Random) -> Wish {
+        self.revision += 1;
+        let revision = self.revision;
+        if !self.nodes.is_empty() && random.chance(250) {
+            let node = self.nodes[random.below(self.nodes.len())].clone();
+            let choices = [Availability::Active, Availability::Active, Availability::Drain, Availability::Pause];
+            let availability = choices[random.below(choices.len())];
+            return Wish { key: Key::Node(node), revision, what: What::Availability(availability) };
+        }
+        let number = random.below(SERVICES);
+        let name = format!("s{}-{number}", self.id);
+        let what = match self.specs.get(&name) {
+            Some(_) if random.chance(120) => {
+                self.specs.remove(&name);
+                What::Remove
+            }
+            before => {
+                let spec = self.spec(before.cloned(), &name, number, revision, random);
+                self.specs.insert(name.clone(), spec.clone());
+                What::Put(Box::new(spec))
+            }
+        };
+        Wish { key: Key::Service(name), revision, what }
+    }
+
+    /// Wishes that make every node active again.
+    pub(crate) fn last_wishes(&mut self) -> Vec<Wish> {
+        let nodes = self.nodes.clone();
+        let active = |node| {
+            self.revision += 1;
+            let what = What::Availability(Availability::Active);
+            Wish { key: Key::Node(node), revision: self.revision, what }
+        };
+        nodes.into_iter().map(active).collect()
+    }
+
+    /// A new spec: one that scales, or one with another image.
+    fn spec(
+        &self,
+        before: Option<ServiceSpec>,
+        name: &str,
+        number: usize,
+        revision: u64,
+        random: &mut Random,
+    ) -> ServiceSpec {
+        let replicas = random.below(REPLICAS_MAX + 1) as u64;
+        // The last service of each client has a port of the node, so that two replicas never share one.
+        let port = (number == SERVICES - 1).then(|| 8000 + self.id as u32);
+        let mut spec = before.unwrap_or_else(|| fresh(port, random));
+        spec.annotations = Some(annotations(name, revision));
+        match random.below(2) {
+            0 => spec.mode = Some(Mode::Replicated(ReplicatedService { replicas })),
+            _ => spec.task = Some(task(revision, random)),
+        }
+        spec
+    }
+}
+
+fn annotations(name: &str, revision: u64) -> Annotations {
+    let labels = [(REVISION_LABEL.to_owned(), revision.to_string())].into_iter().collect();
+    Annotations { name: name.to_owned(), labels, ..Annotations::default() }
+}
+
+fn fresh(port: Option<u32>, random: &mut Random) -> ServiceSpec {
+    let endpoint = port.map(|port| EndpointSpec {
+        mode: ResolutionMode::Dnsrr.into(),
+        ports: vec![PortConfig {
+            target_port: 80,
+            published_port: port,
+            publish_mode: PublishMode::Host.into(),
+            ..PortConfig::default()
+        }],
+    });
+    // Only one task can have a port of the node: what replaces it can start after it alone.
+    let order = if port.is_some() { 0 } else { random.below(2) as i32 };
+    let update = UpdateConfig {
+        parallelism: random.below(3) as u64,
+        failure_action: swarm_proto::v1::update_config::FailureAction::Continue.into(),
+        monitor: Some(swarm_proto::timestamp::from_duration(Duration::from_secs(1))),
+        order,
+        ..UpdateConfig::default()
+    };
+    ServiceSpec {
+        task: Some(task(0, random)),
+        mode: Some(Mode::Replicated(ReplicatedService { replicas: 2 })),
+        update: Some(update),
+        endpoint,
+        ..ServiceSpec::default()
+    }
+}
+
+fn task(revision: u64, random: &mut Random) -> TaskSpec {
+    let container = ContainerSpec { image: format!("image:{revision}"), ..ContainerSpec::default() };
+    let delay = swarm_proto::timestamp::from_duration(random.millis(100, 5000));
+    TaskSpec {
+        runtime: Some(task_spec::Runtime::Container(container)),
+        restart: Some(RestartPolicy {
+            condition: swarm_proto::v1::restart_policy::RestartCondition::Any.into(),
+            delay: Some(delay),
+            ..RestartPolicy::default()
+        }),
+        ..TaskSpec::default()
+    }
+}
+
+impl Wish {
+    pub(crate) fn is_removal(&self) -> bool {
+        matches!(self.what, What::Remove)
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        let what = match &self.what {
+            What::Put(spec) => {
+                let replicas = match &spec.mode {
+                    Some(Mode::Replicated(replicated)) => replicated.replicas,
+                    _ => 0,
+                };
+                format!("put with {replicas} replicas")
+            }
+            What::Remove => "remove".to_owned(),
+            What::Availability(availability) => availability.as_str_name().to_owned(),
+        };
+        format!("{:?}@{}: {what}", self.key, self.revision)
+    }
+
+    /// The transaction, as the Control service makes it; `id` is a new service's.
+    pub(crate) fn transact(self, transaction: &mut Transaction<'_>, id: String) -> Result<(), Error> {
+        match (self.key, self.what) {
+            (Key::Service(name), What::Put(spec)) => put(transaction, &name, id, *spec),
+            (Key::Service(name), What::Remove) => {
+                match transaction.by_name::<Service>(&name).map(|service| service.id.clone()) {
+                    Some(id) => transaction.delete::<Service>(&id),
+                    None => Ok(()),
+                }
+            }
+            (Key::Node(id), What::Availability(availability)) => {
+                let Some(node) = transaction.get::<Node>(&id) else { return Ok(()) };
+                let mut node = Node::clone(node);
+                let spec = node.spec.get_or_insert_with(NodeSpec::default);
+                spec.availability = availability.into();
+                spec.annotations = Some(annotations("", self.revision));
+                transaction.update(node)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn put(
+    transaction: &mut Transaction<'_>,
+    name: &str,
+    id: String,
+    spec: ServiceSpec,
+) -> Result<(), Error> {
+    let Some(service) = transaction.by_name::<Service>(name) else {
+        let spec_version = Some(Version::default());
+        return transaction.create(Service { id, spec: Some(spec), spec_version, ..Service::default() });
+    };
+    let mut service = Service::clone(service);
+    let version = service.meta.as_ref().and_then(|meta| meta.version).unwrap_or_default();
+    service.previous_spec = service.spec.replace(spec);
+    service.previous_spec_version = service.spec_version.replace(version);
+    service.update_status = None;
+    transaction.update(service)
+}

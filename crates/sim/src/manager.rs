@@ -1,0 +1,255 @@
+//! A manager: the real Raft member and store over a simulated disk and network, and its duties while it leads.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use prost::Message as _;
+use swarm_proto::v1::RaftMember;
+use swarm_raft::{
+    MemberChange, Members, Outgoing, RaftConfig, RaftError, RaftNode, RaftProposer, StateMachine,
+    Status, Stepped, StoreMachine, Transport,
+};
+use swarm_store::{Error, Store, Tables, Transaction, Watch};
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+
+use crate::clock;
+use crate::disk::Disk;
+use crate::env::{Answer, Call, Effect, Env, Outcome};
+use crate::net::ConnId;
+use crate::term::Term;
+
+/// A turn gives rise to others as long as something is proposed; more of them than this never end.
+const TURNS_MAX: usize = 1000;
+
+/// A machine that runs a manager, or ran one.
+pub(crate) struct Manager {
+    pub(crate) id: u64,
+    pub(crate) disk: Disk,
+    /// How far its clock is ahead, in milliseconds.
+    pub(crate) ahead_ms: i64,
+    pub(crate) boot: u64,
+    pub(crate) process: Option<Process>,
+}
+
+/// The manager's process.
+pub(crate) struct Process {
+    id: u64,
+    node: RaftNode,
+    stepped: Stepped,
+    store: Store,
+    watch: Watch,
+    outbox: Outbox,
+    term: Option<Term>,
+    requests: Vec<Request>,
+}
+
+/// A client's request whose commit is awaited.
+struct Request {
+    number: u64,
+    term: u64,
+    committed: oneshot::Receiver<Result<(), Error>>,
+}
+
+/// Where the member leaves its messages.
+#[derive(Clone, Default)]
+struct Outbox(Arc<Mutex<Vec<Outgoing>>>);
+
+impl Transport for Outbox {
+    fn send(&self, messages: Vec<Outgoing>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(messages);
+    }
+}
+
+impl Outbox {
+    fn take(&self) -> Vec<Outgoing> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What is told about a member.
+pub(crate) fn context(id: u64) -> Vec<u8> {
+    RaftMember { raft_id: id, node_id: format!("m{id}"), ..RaftMember::default() }.encode_to_vec()
+}
+
+impl Manager {
+    pub(crate) fn new(id: u64, env: &Env) -> Self {
+        Self { id, disk: Disk::new(env.options.bug), ahead_ms: 0, boot: 0, process: None }
+    }
+
+    /// Starts the process over what the disk holds.
+    pub(crate) fn start(&mut self, env: &mut Env, mut config: RaftConfig) -> Result<(), RaftError> {
+        clock::set(env.now, self.ahead_ms);
+        self.boot += 1;
+        config.member.election_seed = Some(env.random.seed());
+        let proposer = Arc::new(RaftProposer::default());
+        let store = Store::with_clock(proposer.clone(), clock::now);
+        let watch = store.watch();
+        let outbox = Outbox::default();
+        let machine: Box<dyn StateMachine> =
+            Box::new(StoreMachine::new(store.clone(), Members::default()));
+        let machine = env.checks.log.watch(self.id, machine);
+        let log = Box::new(self.disk.clone());
+        let (node, mut stepped) =
+            RaftNode::stepped(config, log, machine, Arc::new(outbox.clone()))?;
+        proposer.attach(node.clone());
+        stepped.begin()?;
+        let (id, term, requests) = (self.id, None, Vec::new());
+        self.process = Some(Process { id, node, stepped, store, watch, outbox, term, requests });
+        env.note(format_args!("manager {} starts ({})", self.id, self.boot));
+        Ok(())
+    }
+}
+
+impl Process {
+    /// Everything that can be done now.
+    pub(crate) fn work(&mut self, env: &mut Env, ahead_ms: i64, ticked: bool) -> Result<(), RaftError> {
+        clock::set(env.now, ahead_ms);
+        let mut ticked = ticked;
+        for _ in 0..TURNS_MAX {
+            self.stepped.turn(std::mem::take(&mut ticked))?;
+            self.send(env);
+            self.follow_store(env);
+            self.follow_leadership(env);
+            self.answer(env);
+            let is_busy = match &mut self.term {
+                Some(term) => term.work(env, &self.store),
+                None => false,
+            };
+            if env.checks.violation().is_some() || !is_busy {
+                return Ok(());
+            }
+        }
+        env.checks.expect(Err(format!("turns end: manager {} never rests", self.id)));
+        Ok(())
+    }
+
+    fn send(&mut self, env: &mut Env) {
+        for Outgoing { to, body, is_snapshot } in self.outbox.take() {
+            env.effects.push(Effect::Raft { from: self.id, to, body, is_snapshot });
+        }
+    }
+
+    fn follow_store(&mut self, env: &mut Env) {
+        while let Some(commit) = self.watch.next().now_or_never() {
+            env.checks.commit(self.id, &commit);
+            if let Some(term) = &mut self.term {
+                term.observe(env, &commit);
+            }
+        }
+    }
+
+    /// Duties begin and end with the leadership.
+    fn follow_leadership(&mut self, env: &mut Env) {
+        let status = self.node.status();
+        let seen = env.checks.leaders.see(&status);
+        env.checks.expect(seen);
+        let leads = status.serving.then_some(status.term);
+        if self.term.as_ref().map(Term::number) == leads {
+            return;
+        }
+        if let Some(term) = self.term.take() {
+            env.note(format_args!("manager {} no longer leads", self.id));
+            term.end(env);
+        }
+        if let Some(number) = leads {
+            let tables = self.store.view();
+            env.note(format_args!(
+                "manager {} leads term {number} at {} with {} tasks",
+                self.id,
+                status.applied,
+                tables.len::<swarm_proto::v1::Task>()
+            ));
+            let kept = env.checks.acknowledged.check(number, &tables);
+            env.checks.expect(kept);
+            self.term = Some(Term::begin(env, self.id, number, &self.store));
+        }
+    }
+
+    /// Tells clients what became of their requests.
+    fn answer(&mut self, env: &mut Env) {
+        self.requests.retain_mut(|request| {
+            let outcome = match request.committed.try_recv() {
+                Err(TryRecvError::Empty) => return true,
+                Ok(Ok(())) => Outcome::Acknowledged { term: request.term },
+                Ok(Err(_)) | Err(TryRecvError::Closed) => Outcome::Unknown,
+            };
+            env.effects.push(Effect::Done { request: request.number, outcome });
+            false
+        });
+    }
+
+    /// A client's request for a transaction.
+    pub(crate) fn request(
+        &mut self,
+        env: &mut Env,
+        number: u64,
+        transact: impl FnOnce(&mut Transaction<'_>) -> Result<(), Error>,
+    ) {
+        let term = self.node.status().term;
+        match self.store.propose(transact) {
+            Ok(((), Some(committed))) => self.requests.push(Request { number, term, committed }),
+            Ok(((), None)) | Err(_) => {
+                env.effects.push(Effect::Done { request: number, outcome: Outcome::Refused });
+            }
+        }
+    }
+
+    /// An agent's call.
+    pub(crate) fn call(&mut self, env: &mut Env, conn: ConnId, node_id: &str, call: Call) {
+        match &mut self.term {
+            Some(term) => term.call(env, &self.store, conn, node_id, call),
+            None => {
+                let answer = Answer::Refused("dispatcher is stopped".to_owned());
+                env.effects.push(Effect::Answer { conn, answer });
+            }
+        }
+    }
+
+    /// A connection has broken.
+    pub(crate) fn conn_lost(&mut self, env: &mut Env, conn: ConnId) {
+        if let Some(term) = &mut self.term {
+            term.conn_lost(env, conn);
+        }
+    }
+
+    /// A message of another member.
+    pub(crate) fn step(&mut self, message: &[u8]) {
+        // A member that has stopped, or is behind, drops it: Raft repeats what matters.
+        let _ = self.node.step(message);
+    }
+
+    pub(crate) fn snapshot_sent(&mut self, peer: u64, sent: bool) {
+        let _ = self.node.report_snapshot(peer, sent);
+    }
+
+    pub(crate) fn transfer(&mut self, to: u64) {
+        let _ = self.node.transfer_leadership(to);
+    }
+
+    /// Changes the membership; the outcome is seen in the status.
+    pub(crate) fn change(&mut self, change: MemberChange) {
+        drop(self.node.propose_change(change));
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.node.status()
+    }
+
+    pub(crate) fn tables(&self) -> Tables {
+        self.store.view()
+    }
+}
+
+/// A member's settings in the simulation: as real ones but for snapshots, which come often.
+pub(crate) fn config(id: u64, snapshot_entries: u64, keep_entries: u64) -> RaftConfig {
+    let mut config = RaftConfig::new(id, "");
+    config.tick = TICK;
+    config.snapshot_entries = snapshot_entries;
+    config.keep_entries = keep_entries;
+    config
+}
+
+/// The length of a tick.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
