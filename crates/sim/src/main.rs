@@ -1,6 +1,7 @@
 //! `swarm-sim --seed N` replays a run, loudly; `swarm-sim --forever` runs until a check fails or it is stopped.
 #![expect(clippy::print_stdout, reason = "a command's output")]
 
+use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
@@ -15,7 +16,17 @@ struct Wanted {
     options: Options,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match command() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn command() -> anyhow::Result<()> {
     let Wanted { from, count, options } = wanted(std::env::args().skip(1))?;
     for seed in from..from.saturating_add(count) {
         let start = Instant::now();

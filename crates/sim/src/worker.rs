@@ -167,7 +167,8 @@ impl Worker {
                 }
                 self.report(env);
             }
-            Answer::Refused(_) => {
+            Answer::Refused(why) => {
+                env.note(format_args!("worker {} is refused: {why}", self.id));
                 if !session.is_registered {
                     self.session_id.clear();
                 }

@@ -265,6 +265,11 @@ impl World {
             return;
         };
         if let Err(error) = machine.start(&mut self.env, config) {
+            if matches!(error, RaftError::Log(_)) {
+                machine.disk.crash(&mut self.env.random);
+                self.env.note(format_args!("manager {id} cannot start: {error}"));
+                return self.after(Duration::from_secs(1), Event::StartManager { manager: id });
+            }
             let what = format!("members start again: {id} does not: {error:?}");
             return self.env.checks.expect(Err(what));
         }

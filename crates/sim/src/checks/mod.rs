@@ -10,7 +10,7 @@ mod tasks;
 
 use swarm_store::Commit;
 
-pub(crate) use acknowledged::{Acknowledged, Key, REVISION_LABEL, revision};
+pub(crate) use acknowledged::{Acknowledged, Key, REVISION_LABEL};
 pub(crate) use converged::{difference, unconverged};
 pub(crate) use leaders::Leaders;
 pub(crate) use log::CommittedLog;
