@@ -27,6 +27,8 @@ pub(crate) struct Client {
     id: usize,
     /// Nodes whose availability this client changes.
     nodes: Vec<String>,
+    /// How many nodes there are.
+    workers: usize,
     /// The specs that were last asked for, by name.
     specs: BTreeMap<String, ServiceSpec>,
     pub(crate) waiting: Option<Waiting>,
@@ -57,8 +59,8 @@ enum What {
 }
 
 impl Client {
-    pub(crate) fn new(id: usize, nodes: Vec<String>) -> Self {
-        Self { id, nodes, specs: BTreeMap::new(), waiting: None, revision: 0 }
+    pub(crate) fn new(id: usize, nodes: Vec<String>, workers: usize) -> Self {
+        Self { id, nodes, workers, specs: BTreeMap::new(), waiting: None, revision: 0 }
     }
 
     /// The next wish.
@@ -107,9 +109,13 @@ impl Client {
         revision: u64,
         random: &mut Random,
     ) -> ServiceSpec {
-        let replicas = random.below(REPLICAS_MAX + 1) as u64;
+        // More replicas of a port of the node than nodes would wait for ever, and updates of theirs with them: an
+        // update goes on when what it started runs, in SwarmKit as here.
+        let has_port = number == SERVICES - 1;
+        let replicas_max = if has_port { self.workers } else { REPLICAS_MAX };
+        let replicas = random.below(replicas_max + 1) as u64;
         // The last service of each client has a port of the node, so that two replicas never share one.
-        let port = (number == SERVICES - 1).then(|| 8000 + self.id as u32);
+        let port = has_port.then(|| 8000 + self.id as u32);
         let mut spec = before.unwrap_or_else(|| fresh(port, random));
         spec.annotations = Some(annotations(name, revision));
         match random.below(2) {

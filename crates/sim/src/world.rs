@@ -59,7 +59,7 @@ impl World {
         let keep_entries = env.random.below(30) as u64;
         let nodes: Vec<String> = (1..=workers).map(|id| format!("w{id}")).collect();
         let mut world = Self {
-            clients: vec![Client::new(0, nodes.clone()), Client::new(1, Vec::new())],
+            clients: vec![Client::new(0, nodes.clone(), nodes.len()), Client::new(1, Vec::new(), nodes.len())],
             operator: Operator::new(nodes, managers),
             managers: BTreeMap::new(),
             workers: (1..=workers).map(|id| (id, Worker::new(id))).collect(),

@@ -314,6 +314,12 @@ impl Member {
         // An entry that no version of ours or etcd's wrote changes nothing, on every member alike.
         let change = ConfChange::parse_from_bytes(&entry.data).ok()?;
         let members = self.raw.apply_conf_change(&change).ok()?;
+        if self.is_leader() && !members.voters.contains(&self.id()) {
+            // The `raft` crate leaves a removed leader in office, and panics when that commits another entry. It need
+            // not have asked for it itself: the entry may be an earlier leader's.
+            self.raw.raft.bcast_append();
+            self.raw.raft.become_follower(self.term(), raft::INVALID_ID);
+        }
         Some(Change { change, members })
     }
 

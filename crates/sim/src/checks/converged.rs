@@ -33,7 +33,15 @@ pub(crate) fn unconverged(
             return Some(format!("{name} has {} of {wanted} replicas", tasks.len()));
         }
         if let Some(old) = tasks.iter().find(|task| !is_current(service, task)) {
-            return Some(format!("task {} is not of the service's newest version", old.id));
+            return Some(format!(
+                "task {} is not as its service is: {:?} and {:?}, {:?} and {:?}, {:?}",
+                old.id,
+                old.spec,
+                service.spec.as_ref().and_then(|spec| spec.task.as_ref()),
+                old.endpoint,
+                service.endpoint,
+                service.update_status,
+            ));
         }
         for task in tasks {
             expected.entry(&task.node_id).or_default().insert(&task.id);
