@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use raft::eraftpb::MessageType;
+
 use crate::disk::DiskFault;
 use crate::net::{Place, Weather};
 use crate::world::{Event, World};
@@ -28,7 +30,7 @@ impl World {
         // Leaders are worth more attention than others.
         let leader = self.leader().filter(|_| self.env.random.chance(500));
         let manager = leader.unwrap_or(manager);
-        match self.env.random.below(13) {
+        match self.env.random.below(14) {
             0 => self.crash_manager(manager, true),
             1 => self.crash_manager(manager, false),
             2 => self.spoil_disk(manager, DiskFault::Crash),
@@ -40,7 +42,8 @@ impl World {
             8 => self.worsen(),
             9 => self.jump(manager),
             10 => self.hand_over(manager),
-            11 => self.change_members(manager),
+            11 => self.end_leader(manager),
+            12 => self.change_members(manager),
             _ => self.kill_container(worker),
         }
     }
@@ -56,6 +59,55 @@ impl World {
         self.break_conns(Place::Worker(id), is_power);
         let pause = self.env.random.millis(50, 12_000);
         self.after(pause, Event::StartWorker { worker: id });
+    }
+
+    /// The leader goes, and while the others elect another, they are restarted again and again.
+    fn end_leader(&mut self, manager: u64) {
+        let leader = self.leader().unwrap_or(manager);
+        self.crash_manager(leader, false);
+        let left = 5 + self.env.random.below(20);
+        let pause = self.env.random.millis(500, 1500);
+        self.after(pause, Event::Flicker { left });
+    }
+
+    /// A manager's process ends and is back in a moment, and the next is soon to follow.
+    pub(crate) fn flicker(&mut self, left: usize) {
+        if left == 0 || !self.env.is_stormy {
+            return;
+        }
+        let running: Vec<u64> = self
+            .managers
+            .values()
+            .filter(|machine| machine.process.is_some())
+            .map(|machine| machine.id)
+            .collect();
+        let moment = self.env.random.millis(1, 20);
+        if let Some(id) = self.env.random.pick(&running) {
+            let is_power = self.env.random.chance(500);
+            self.restart_manager(id, is_power, moment);
+        }
+        let pause = self.env.random.millis(5, 120);
+        self.after(pause, Event::Flicker { left: left - 1 });
+    }
+
+    /// In crowded groups, members that have just voted are restarted at once now and then: what they promised must
+    /// bind them.
+    pub(crate) fn tempt(&mut self, voter: u64, message: &[u8]) {
+        if !self.env.is_stormy || !self.group.is_crowded() {
+            return;
+        }
+        let Ok(message) = swarm_raft::wire::decode(message) else { return };
+        let is_vote = message.get_msg_type() == MessageType::MsgRequestVoteResponse;
+        if is_vote && !message.reject && self.env.random.chance(400) {
+            let moment = self.env.random.millis(1, 5);
+            self.restart_manager(voter, true, moment);
+        }
+    }
+
+    /// The network where nothing makes it worse; slow where elections are crowded, so that candidates overlap.
+    pub(crate) fn usual_weather(&self) -> Weather {
+        let delay_max_ms = if self.env.is_stormy && self.group.is_crowded() { 60 } else { 5 };
+        Weather { delay_max_ms, ..Weather::FAIR }
     }
 
     fn places(&self) -> Vec<Place> {
@@ -159,6 +211,7 @@ impl World {
     /// Begins the time of faults.
     pub(crate) fn storm(&mut self) {
         self.env.is_stormy = true;
+        self.net.weather = self.usual_weather();
         self.after(Duration::from_secs(3), Event::Fault);
     }
 }

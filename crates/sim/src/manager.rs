@@ -242,12 +242,28 @@ impl Process {
     }
 }
 
-/// A member's settings in the simulation: as real ones but for snapshots, which come often.
-pub(crate) fn config(id: u64, snapshot_entries: u64, keep_entries: u64) -> RaftConfig {
+/// How the members of a simulated group differ from real ones: snapshots come often, elections are sometimes crowded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GroupOptions {
+    pub(crate) snapshot_entries: u64,
+    pub(crate) keep_entries: u64,
+    pub(crate) election_ticks_spread: usize,
+}
+
+impl GroupOptions {
+    /// Whether elections often have several candidates.
+    pub(crate) fn is_crowded(self) -> bool {
+        self.election_ticks_spread < 5
+    }
+}
+
+/// A member's settings.
+pub(crate) fn config(id: u64, group: GroupOptions) -> RaftConfig {
     let mut config = RaftConfig::new(id, "");
     config.tick = TICK;
-    config.snapshot_entries = snapshot_entries;
-    config.keep_entries = keep_entries;
+    config.member.election_ticks_max = config.member.election_ticks + group.election_ticks_spread;
+    config.snapshot_entries = group.snapshot_entries;
+    config.keep_entries = group.keep_entries;
     config
 }
 

@@ -8,7 +8,7 @@ use swarm_raft::{RaftConfig, RaftError};
 use crate::client::Client;
 use crate::disk::DiskFault;
 use crate::env::{Answer, Call, Effect, Env, Outcome, Timer};
-use crate::manager::{Manager, TICK, config, context};
+use crate::manager::{GroupOptions, Manager, TICK, config, context};
 use crate::net::{ConnId, Net, Place};
 use crate::operator::Operator;
 use crate::options::Options;
@@ -31,6 +31,7 @@ pub(crate) enum Event {
     Operator,
     Fault,
     FairWeather,
+    Flicker { left: usize },
 }
 
 /// A whole cluster.
@@ -44,8 +45,7 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     pub(crate) operator: Operator,
     requests: u64,
-    snapshot_entries: u64,
-    keep_entries: u64,
+    pub(crate) group: GroupOptions,
     pub(crate) events: u64,
 }
 
@@ -55,8 +55,12 @@ impl World {
         let mut env = Env::new(seed, options);
         let managers = if env.random.chance(250) { 5 } else { 3 };
         let workers = 2 + env.random.below(3) as u64;
-        let snapshot_entries = 20 + env.random.below(200) as u64;
-        let keep_entries = env.random.below(30) as u64;
+        let group = GroupOptions {
+            snapshot_entries: 20 + env.random.below(200) as u64,
+            keep_entries: env.random.below(30) as u64,
+            // In some groups timeouts are so close together that elections often have several candidates.
+            election_ticks_spread: if env.random.chance(300) { 2 } else { 10 },
+        };
         let nodes: Vec<String> = (1..=workers).map(|id| format!("w{id}")).collect();
         let mut world = Self {
             clients: vec![Client::new(0, nodes.clone(), nodes.len()), Client::new(1, Vec::new(), nodes.len())],
@@ -68,8 +72,7 @@ impl World {
             scheduled: 0,
             net: Net::new(),
             requests: 0,
-            snapshot_entries,
-            keep_entries,
+            group,
             events: 0,
         };
         world.add_manager(1);
@@ -167,7 +170,8 @@ impl World {
             Event::Client(client) => self.client(client),
             Event::Operator => self.operate(),
             Event::Fault => self.fault(),
-            Event::FairWeather => self.net.weather = crate::net::Weather::FAIR,
+            Event::Flicker { left } => self.flicker(left),
+            Event::FairWeather => self.net.weather = self.usual_weather(),
         }
     }
 
@@ -239,6 +243,12 @@ impl World {
 
     /// A manager's machine loses power, or only the process ends; it comes back after a while.
     pub(crate) fn crash_manager(&mut self, id: u64, is_power: bool) {
+        let pause = self.env.random.millis(50, 8000);
+        self.restart_manager(id, is_power, pause);
+    }
+
+    /// As [`World::crash_manager`], and back after this time.
+    pub(crate) fn restart_manager(&mut self, id: u64, is_power: bool, pause: Duration) {
         let Some(machine) = self.managers.get_mut(&id) else { return };
         if machine.process.take().is_none() {
             return;
@@ -250,7 +260,6 @@ impl World {
         machine.disk.set_fault(None);
         self.env.note(format_args!("manager {id} is gone (power: {is_power})"));
         self.break_conns(Place::Manager(id), is_power);
-        let pause = self.env.random.millis(50, 8000);
         self.after(pause, Event::StartManager { manager: id });
     }
 
@@ -258,7 +267,7 @@ impl World {
         if self.operator.is_removed(id) {
             return;
         }
-        let config: RaftConfig = config(id, self.snapshot_entries, self.keep_entries);
+        let config: RaftConfig = config(id, self.group);
         let config = if id == 1 { config.founding(context(id)) } else { config };
         let Some(machine) = self.managers.get_mut(&id).filter(|machine| machine.process.is_none())
         else {
@@ -336,6 +345,7 @@ impl World {
             self.env.note(format_args!("manager {from} sends {to} a snapshot (arrives: {sent})"));
             self.after(Duration::from_millis(20), Event::SnapshotSent { from, to, sent });
         }
+        self.tempt(from, body);
         for at in arrivals {
             self.at(at, Event::Raft { to, body: body.to_vec() });
         }
