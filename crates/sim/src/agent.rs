@@ -110,7 +110,9 @@ impl Worker {
     fn drive(&mut self, env: &mut Env, id: &str) {
         loop {
             let Some(agent) = &mut self.agent else { return };
-            let Some(driven) = agent.driven.get_mut(id).filter(|d| d.work.is_none()) else { return };
+            let Some(driven) = agent.driven.get_mut(id).filter(|d| d.work.is_none()) else {
+                return;
+            };
             match next(driven.status.state(), driven.task.desired_state()) {
                 Step::Rest => return,
                 Step::Advance(state, message) => self.enter(env, id, state, message),
@@ -208,7 +210,11 @@ impl Worker {
         let worker = self.id;
         let Some(agent) = &mut self.agent else { return };
         let Some(driven) = agent.driven.get_mut(id) else { return };
-        env.note(format_args!("worker {worker} task {} {}", &id[..6.min(id.len())], state.as_str_name()));
+        env.note(format_args!(
+            "worker {worker} task {} {}",
+            &id[..6.min(id.len())],
+            state.as_str_name()
+        ));
         driven.status.set_state(state);
         driven.status.message = message.to_owned();
         let task = Task { status: Some(driven.status.clone()), ..driven.task.clone() };

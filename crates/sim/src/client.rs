@@ -69,7 +69,12 @@ impl Client {
         let revision = self.revision;
         if !self.nodes.is_empty() && random.chance(250) {
             let node = self.nodes[random.below(self.nodes.len())].clone();
-            let choices = [Availability::Active, Availability::Active, Availability::Drain, Availability::Pause];
+            let choices = [
+                Availability::Active,
+                Availability::Active,
+                Availability::Drain,
+                Availability::Pause,
+            ];
             let availability = choices[random.below(choices.len())];
             return Wish { key: Key::Node(node), revision, what: What::Availability(availability) };
         }
@@ -160,7 +165,8 @@ fn fresh(port: Option<u32>, random: &mut Random) -> ServiceSpec {
 }
 
 fn task(revision: u64, random: &mut Random) -> TaskSpec {
-    let container = ContainerSpec { image: format!("image:{revision}"), ..ContainerSpec::default() };
+    let container =
+        ContainerSpec { image: format!("image:{revision}"), ..ContainerSpec::default() };
     let delay = swarm_proto::timestamp::from_duration(random.millis(100, 5000));
     TaskSpec {
         runtime: Some(task_spec::Runtime::Container(container)),
@@ -194,7 +200,11 @@ impl Wish {
     }
 
     /// The transaction, as the Control service makes it; `id` is a new service's.
-    pub(crate) fn transact(self, transaction: &mut Transaction<'_>, id: String) -> Result<(), Error> {
+    pub(crate) fn transact(
+        self,
+        transaction: &mut Transaction<'_>,
+        id: String,
+    ) -> Result<(), Error> {
         match (self.key, self.what) {
             (Key::Service(name), What::Put(spec)) => put(transaction, &name, id, *spec),
             (Key::Service(name), What::Remove) => {
@@ -224,7 +234,12 @@ fn put(
 ) -> Result<(), Error> {
     let Some(service) = transaction.by_name::<Service>(name) else {
         let spec_version = Some(Version::default());
-        return transaction.create(Service { id, spec: Some(spec), spec_version, ..Service::default() });
+        return transaction.create(Service {
+            id,
+            spec: Some(spec),
+            spec_version,
+            ..Service::default()
+        });
     };
     let mut service = Service::clone(service);
     let version = service.meta.as_ref().and_then(|meta| meta.version).unwrap_or_default();

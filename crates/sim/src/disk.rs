@@ -105,7 +105,8 @@ impl LogStore for Disk {
     }
 
     fn write(&mut self, batch: LogBatch<'_>) -> Result<(), LogError> {
-        let failed = |kind: io::ErrorKind| LogError::Storage { action: "writing", source: kind.into() };
+        let failed =
+            |kind: io::ErrorKind| LogError::Storage { action: "writing", source: kind.into() };
         let state = &mut *self.state();
         if state.fault == Some(DiskFault::Full) {
             return Err(failed(io::ErrorKind::StorageFull));

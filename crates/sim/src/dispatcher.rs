@@ -132,12 +132,10 @@ impl Dispatcher {
                 }
                 Err(error) => Some(Answer::Refused(error.to_string())),
             },
-            Call::Statuses { session_id, updates } => {
-                match self.core.check(node_id, &session_id) {
-                    Ok(()) => self.report(env, store, conn, node_id, updates),
-                    Err(error) => Some(Answer::Refused(error.to_string())),
-                }
-            }
+            Call::Statuses { session_id, updates } => match self.core.check(node_id, &session_id) {
+                Ok(()) => self.report(env, store, conn, node_id, updates),
+                Err(error) => Some(Answer::Refused(error.to_string())),
+            },
         };
         if let Some(answer) = answer {
             env.effects.push(Effect::Answer { conn, answer });

@@ -44,13 +44,34 @@ pub(crate) enum Outcome {
 /// What a process wants done outside of itself.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    Raft { from: u64, to: u64, body: Vec<u8>, is_snapshot: bool },
-    Call { conn: ConnId, call: Call },
-    Answer { conn: ConnId, answer: Answer },
+    Raft {
+        from: u64,
+        to: u64,
+        body: Vec<u8>,
+        is_snapshot: bool,
+    },
+    Call {
+        conn: ConnId,
+        call: Call,
+    },
+    Answer {
+        conn: ConnId,
+        answer: Answer,
+    },
     /// One end closes the connection.
-    Close { conn: ConnId },
-    Done { request: u64, outcome: Outcome },
-    Timer { worker: u64, boot: u64, after: Duration, timer: Timer },
+    Close {
+        conn: ConnId,
+    },
+    Done {
+        request: u64,
+        outcome: Outcome,
+    },
+    Timer {
+        worker: u64,
+        boot: u64,
+        after: Duration,
+        timer: Timer,
+    },
 }
 
 /// What an agent set a timer for.

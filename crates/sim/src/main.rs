@@ -7,7 +7,8 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use swarm_sim::{Bug, Options, Report, run};
 
-const USAGE: &str = "swarm-sim [--seed N] [--from N] [--count N | --forever] [--bug NAME] [--quiet]";
+const USAGE: &str =
+    "swarm-sim [--seed N] [--from N] [--count N | --forever] [--bug NAME] [--quiet]";
 
 /// What the command line asks for.
 struct Wanted {

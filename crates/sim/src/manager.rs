@@ -104,7 +104,12 @@ impl Manager {
 
 impl Process {
     /// Everything that can be done now.
-    pub(crate) fn work(&mut self, env: &mut Env, ahead_ms: i64, ticked: bool) -> Result<(), RaftError> {
+    pub(crate) fn work(
+        &mut self,
+        env: &mut Env,
+        ahead_ms: i64,
+        ticked: bool,
+    ) -> Result<(), RaftError> {
         clock::set(env.now, ahead_ms);
         let mut ticked = ticked;
         for _ in 0..TURNS_MAX {

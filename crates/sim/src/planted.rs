@@ -38,7 +38,8 @@ impl ControlLoop for Blind {
     }
 
     fn observe(&mut self, now: SystemTime, tables: &Tables, change: &Change) {
-        let hide = |task: &Option<Arc<Task>>| task.as_ref().map(|task| Arc::new(without_ports(task)));
+        let hide =
+            |task: &Option<Arc<Task>>| task.as_ref().map(|task| Arc::new(without_ports(task)));
         match change {
             Change::Task(Delta { old, new }) => {
                 let hidden = Change::Task(Delta { old: hide(old), new: hide(new) });

@@ -27,7 +27,8 @@ impl Reports {
             return None;
         }
         let waiting = std::mem::take(&mut self.waiting).into_iter();
-        let updates = waiting.map(|(task_id, status)| TaskStatusUpdate { task_id, status: Some(status) });
+        let updates =
+            waiting.map(|(task_id, status)| TaskStatusUpdate { task_id, status: Some(status) });
         self.in_flight = updates.collect();
         Some(self.in_flight.clone())
     }

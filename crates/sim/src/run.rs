@@ -48,7 +48,10 @@ pub struct Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, violation, trace } = self;
-        write!(f, "{trace}seed {seed}: {violation}\nreplay: cargo run -p swarm-sim -- --seed {seed}")
+        write!(
+            f,
+            "{trace}seed {seed}: {violation}\nreplay: cargo run -p swarm-sim -- --seed {seed}"
+        )
     }
 }
 
@@ -72,9 +75,7 @@ pub fn run(seed: u64, options: Options) -> Result<Report, Box<Failure>> {
             tasks: world.env.checks.running.len(),
             virtual_time: world.env.now,
         }),
-        Err(violation) => {
-            Err(Box::new(Failure { seed, violation, trace: world.env.trace.tail() }))
-        }
+        Err(violation) => Err(Box::new(Failure { seed, violation, trace: world.env.trace.tail() })),
     }
 }
 

@@ -78,7 +78,8 @@ impl Term {
             }
         }
         let is_due = self.rest.until.is_some_and(|until| until <= env.now);
-        if self.is_over || !(is_due || (!self.rest.is_deaf && store.fed().now_or_never().is_some())) {
+        if self.is_over || !(is_due || (!self.rest.is_deaf && store.fed().now_or_never().is_some()))
+        {
             return false;
         }
         let Self { loops, driver, .. } = self;

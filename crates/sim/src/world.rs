@@ -63,7 +63,10 @@ impl World {
         };
         let nodes: Vec<String> = (1..=workers).map(|id| format!("w{id}")).collect();
         let mut world = Self {
-            clients: vec![Client::new(0, nodes.clone(), nodes.len()), Client::new(1, Vec::new(), nodes.len())],
+            clients: vec![
+                Client::new(0, nodes.clone(), nodes.len()),
+                Client::new(1, Vec::new(), nodes.len()),
+            ],
             operator: Operator::new(nodes, managers),
             managers: BTreeMap::new(),
             workers: (1..=workers).map(|id| (id, Worker::new(id))).collect(),
@@ -127,7 +130,11 @@ impl World {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Tick { manager, boot } => {
-                if self.managers.get(&manager).is_some_and(|m| m.boot == boot && m.process.is_some()) {
+                if self
+                    .managers
+                    .get(&manager)
+                    .is_some_and(|m| m.boot == boot && m.process.is_some())
+                {
                     self.after(TICK, Event::Tick { manager, boot });
                     self.turn(manager, true);
                 }
@@ -152,7 +159,8 @@ impl World {
                 }
             }
             Event::LostByManager { manager, boot, conn } => {
-                let Some(machine) = self.managers.get_mut(&manager).filter(|m| m.boot == boot) else {
+                let Some(machine) = self.managers.get_mut(&manager).filter(|m| m.boot == boot)
+                else {
                     return;
                 };
                 if let Some(process) = &mut machine.process {
@@ -386,7 +394,9 @@ impl World {
         let Some(machine) = self.managers.get_mut(&to) else { return };
         crate::clock::set(self.env.now, machine.ahead_ms);
         if let Some(process) = &mut machine.process {
-            process.request(&mut self.env, number, |transaction| wish.transact(transaction, service_id));
+            process.request(&mut self.env, number, |transaction| {
+                wish.transact(transaction, service_id)
+            });
             self.turn(to, false);
         }
     }

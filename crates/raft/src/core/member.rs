@@ -40,7 +40,13 @@ pub struct MemberOptions {
 impl MemberOptions {
     /// SwarmKit's settings: an election after 10 to 20 ticks, a heartbeat each tick.
     pub fn new(id: u64) -> Self {
-        Self { id, election_ticks: 10, heartbeat_ticks: 1, election_ticks_max: 20, election_seed: None }
+        Self {
+            id,
+            election_ticks: 10,
+            heartbeat_ticks: 1,
+            election_ticks_max: 20,
+            election_seed: None,
+        }
     }
 
     fn config(&self, applied: u64) -> Config {
@@ -81,7 +87,8 @@ struct Timeouts {
 
 impl Timeouts {
     fn of(options: &MemberOptions) -> Option<Self> {
-        let (ticks_min, ticks_max) = (options.election_ticks as u64, options.election_ticks_max as u64);
+        let (ticks_min, ticks_max) =
+            (options.election_ticks as u64, options.election_ticks_max as u64);
         options.election_seed.map(|seed| Self { seed, ticks_min, ticks_max })
     }
 

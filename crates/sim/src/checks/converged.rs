@@ -15,11 +15,8 @@ pub(crate) fn unconverged(
     tables: &Tables,
     containers: &BTreeMap<String, BTreeSet<String>>,
 ) -> Option<String> {
-    let live: BTreeSet<&str> = tables
-        .iter::<Node>()
-        .filter(|node| is_ready(node))
-        .map(|node| node.id.as_str())
-        .collect();
+    let live: BTreeSet<&str> =
+        tables.iter::<Node>().filter(|node| is_ready(node)).map(|node| node.id.as_str()).collect();
     let mut expected: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for service in tables.iter::<Service>() {
         let tasks: Vec<&Task> = tables
@@ -73,7 +70,8 @@ fn active(tables: &Tables) -> usize {
 
 fn runs(task: &Task) -> bool {
     let running = TaskState::Running as i32;
-    task.desired_state == running && task.status.as_ref().is_some_and(|status| status.state == running)
+    task.desired_state == running
+        && task.status.as_ref().is_some_and(|status| status.state == running)
 }
 
 /// A service with a port of the node has a node's room for each replica at most.
@@ -91,7 +89,8 @@ fn replicas(service: &Service, nodes: usize) -> usize {
 
 fn is_current(service: &Service, task: &Task) -> bool {
     let spec = service.spec.as_ref();
-    let wants_port = spec.and_then(|spec| spec.endpoint.as_ref()).is_some_and(|e| !e.ports.is_empty());
+    let wants_port =
+        spec.and_then(|spec| spec.endpoint.as_ref()).is_some_and(|e| !e.ports.is_empty());
     task.spec == spec.and_then(|spec| spec.task.clone())
         && published(task).next().is_some() == wants_port
 }
@@ -107,6 +106,7 @@ pub(crate) fn difference(one: &Tables, other: &Tables) -> Option<String> {
             return Some(format!("task {} is not the same", a.id));
         }
     }
-    let counts = |s: &swarm_proto::v1::StoreSnapshot| (s.tasks.len(), s.services.len(), s.nodes.len());
+    let counts =
+        |s: &swarm_proto::v1::StoreSnapshot| (s.tasks.len(), s.services.len(), s.nodes.len());
     Some(format!("tasks, services and nodes: {:?} and {:?}", counts(&one), counts(&other)))
 }

@@ -29,7 +29,11 @@ impl CommittedLog {
     }
 
     /// A machine that is watched.
-    pub(crate) fn watch(&self, member: u64, machine: Box<dyn StateMachine>) -> Box<dyn StateMachine> {
+    pub(crate) fn watch(
+        &self,
+        member: u64,
+        machine: Box<dyn StateMachine>,
+    ) -> Box<dyn StateMachine> {
         Box::new(Watched { log: self.clone(), member, applied: 0, machine })
     }
 
