@@ -10,7 +10,7 @@ use crate::net::{Place, Weather};
 use crate::world::{Event, World};
 
 /// The clock of a manager jumps by less than this in either direction.
-const JUMP_MAX_MS: u64 = 60_000;
+const JUMP_MAX_MS: u64 = 7_200_000;
 
 impl World {
     /// One fault, and the time of the next.

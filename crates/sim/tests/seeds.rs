@@ -26,8 +26,8 @@ fn every_check_holds() {
 
 #[test]
 fn regressions_stay_fixed() {
-    // 84: a leader that was removed committed another entry, which the `raft` crate takes for impossible.
-    for seed in [84] {
+    // 14, 1015: a leader that was removed committed another entry, which the `raft` crate takes for impossible.
+    for seed in [14, 1015] {
         expect(seed, Options::default());
     }
 }

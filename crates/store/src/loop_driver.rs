@@ -18,6 +18,8 @@ use crate::transaction::Transaction;
 const WRITES_PER_ENTRY_MAX: usize = 1000;
 /// The loops react to each other at most so often in a row; more means that two of them disagree.
 const ROUNDS_MAX: usize = 32;
+/// A clock may go back by as much before the loops start anew: less only delays what they planned by as much.
+const CLOCK_STEP_MAX: Duration = Duration::from_secs(1);
 
 /// What drives the control loops, between the transactions in which it does.
 #[derive(Debug)]
@@ -25,11 +27,13 @@ pub struct LoopDriver {
     /// Planned and not yet written.
     backlog: VecDeque<Write>,
     resync: bool,
+    /// When the last cycle was.
+    last: SystemTime,
 }
 
 impl Default for LoopDriver {
     fn default() -> Self {
-        Self { backlog: VecDeque::new(), resync: true }
+        Self { backlog: VecDeque::new(), resync: true, last: SystemTime::UNIX_EPOCH }
     }
 }
 
@@ -50,6 +54,9 @@ impl LoopDriver {
         transaction: &mut Transaction<'_>,
     ) -> Option<Duration> {
         let now = transaction.now();
+        // A clock that was set back leaves the loops with instants that are far away now.
+        self.resync |= now + CLOCK_STEP_MAX < self.last;
+        self.last = now;
         let batch = transaction.drain_feed();
         if batch.resync || self.resync {
             self.restart();
