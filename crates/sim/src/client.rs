@@ -8,8 +8,9 @@ use swarm_proto::v1::node_spec::Availability;
 use swarm_proto::v1::port_config::PublishMode;
 use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::{
-    Annotations, ContainerSpec, EndpointSpec, Node, NodeSpec, PortConfig, ReplicatedService,
-    RestartPolicy, Service, ServiceSpec, TaskSpec, UpdateConfig, Version, task_spec,
+    Annotations, ContainerSpec, EndpointSpec, GlobalService, Node, NodeSpec, PortConfig,
+    ReplicatedService, RestartPolicy, Service, ServiceSpec, TaskSpec, UpdateConfig, Version,
+    task_spec,
 };
 use swarm_store::{Error, Transaction};
 
@@ -17,7 +18,10 @@ use crate::checks::{Key, REVISION_LABEL};
 use crate::random::Random;
 
 /// Services of a client.
-const SERVICES: usize = 3;
+const SERVICES: usize = 4;
+/// The one that has a port of the node, and the one that runs on every node.
+const WITH_PORT: usize = 2;
+const GLOBAL: usize = 3;
 /// The most replicas that are asked for.
 const REPLICAS_MAX: usize = 5;
 
@@ -116,15 +120,17 @@ impl Client {
     ) -> ServiceSpec {
         // More replicas of a port of the node than nodes would wait for ever, and updates of theirs with them: an
         // update goes on when what it started runs, in SwarmKit as here.
-        let has_port = number == SERVICES - 1;
+        let has_port = number == WITH_PORT;
         let replicas_max = if has_port { self.workers } else { REPLICAS_MAX };
         let replicas = random.below(replicas_max + 1) as u64;
         // The last service of each client has a port of the node, so that two replicas never share one.
         let port = has_port.then(|| 8000 + self.id as u32);
-        let mut spec = before.unwrap_or_else(|| fresh(port, random));
+        let mut spec = before.unwrap_or_else(|| fresh(port, number == GLOBAL, random));
         spec.annotations = Some(annotations(name, revision));
         match random.below(2) {
-            0 => spec.mode = Some(Mode::Replicated(ReplicatedService { replicas })),
+            0 if number != GLOBAL => {
+                spec.mode = Some(Mode::Replicated(ReplicatedService { replicas }))
+            }
             _ => spec.task = Some(task(revision, random)),
         }
         spec
@@ -136,7 +142,7 @@ fn annotations(name: &str, revision: u64) -> Annotations {
     Annotations { name: name.to_owned(), labels, ..Annotations::default() }
 }
 
-fn fresh(port: Option<u32>, random: &mut Random) -> ServiceSpec {
+fn fresh(port: Option<u32>, is_global: bool, random: &mut Random) -> ServiceSpec {
     let endpoint = port.map(|port| EndpointSpec {
         mode: ResolutionMode::Dnsrr.into(),
         ports: vec![PortConfig {
@@ -148,6 +154,10 @@ fn fresh(port: Option<u32>, random: &mut Random) -> ServiceSpec {
     });
     // Only one task can have a port of the node: what replaces it can start after it alone.
     let order = if port.is_some() { 0 } else { random.below(2) as i32 };
+    let mode = match is_global {
+        true => Mode::Global(GlobalService {}),
+        false => Mode::Replicated(ReplicatedService { replicas: 2 }),
+    };
     let update = UpdateConfig {
         parallelism: random.below(3) as u64,
         failure_action: swarm_proto::v1::update_config::FailureAction::Continue.into(),
@@ -157,7 +167,7 @@ fn fresh(port: Option<u32>, random: &mut Random) -> ServiceSpec {
     };
     ServiceSpec {
         task: Some(task(0, random)),
-        mode: Some(Mode::Replicated(ReplicatedService { replicas: 2 })),
+        mode: Some(mode),
         update: Some(update),
         endpoint,
         ..ServiceSpec::default()
@@ -187,11 +197,11 @@ impl Wish {
     pub(crate) fn describe(&self) -> String {
         let what = match &self.what {
             What::Put(spec) => {
-                let replicas = match &spec.mode {
-                    Some(Mode::Replicated(replicated)) => replicated.replicas,
-                    _ => 0,
+                let mode = match &spec.mode {
+                    Some(Mode::Replicated(replicated)) => replicated.replicas.to_string(),
+                    _ => "global".to_owned(),
                 };
-                format!("put with {replicas} replicas")
+                format!("put {mode}")
             }
             What::Remove => "remove".to_owned(),
             What::Availability(availability) => availability.as_str_name().to_owned(),

@@ -64,10 +64,11 @@ fn wanted(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Wanted>
 }
 
 fn describe(report: &Report) -> String {
-    let Report { seed, digest, events, entries, terms, acknowledged, tasks, virtual_time } = report;
+    let Report { seed, digest, events, entries, terms, acknowledged, reads, tasks, virtual_time } =
+        report;
     let seconds = virtual_time.as_secs();
     format!(
         "seed {seed}: {seconds} s of virtual time, {events} events, {terms} terms, {entries} entries, \
-         {acknowledged} acknowledged writes, {tasks} tasks, digest {digest:016x}"
+         {acknowledged} acknowledged writes, {reads} reads, {tasks} tasks, digest {digest:016x}"
     )
 }

@@ -14,6 +14,7 @@ use swarm_store::{Error, Store, Tables, Transaction, Watch};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
+use crate::checks::Mark;
 use crate::clock;
 use crate::disk::Disk;
 use crate::env::{Answer, Call, Effect, Env, Outcome};
@@ -43,6 +44,13 @@ pub(crate) struct Process {
     outbox: Outbox,
     term: Option<Term>,
     requests: Vec<Request>,
+    reads: Vec<Read>,
+}
+
+/// A linearizable read that waits for its index.
+struct Read {
+    mark: Mark,
+    index: oneshot::Receiver<Result<u64, RaftError>>,
 }
 
 /// A client's request whose commit is awaited.
@@ -95,8 +103,9 @@ impl Manager {
             RaftNode::stepped(config, log, machine, Arc::new(outbox.clone()))?;
         proposer.attach(node.clone());
         stepped.begin()?;
-        let (id, term, requests) = (self.id, None, Vec::new());
-        self.process = Some(Process { id, node, stepped, store, watch, outbox, term, requests });
+        let (id, term, requests, reads) = (self.id, None, Vec::new(), Vec::new());
+        self.process =
+            Some(Process { id, node, stepped, store, watch, outbox, term, requests, reads });
         env.note(format_args!("manager {} starts ({})", self.id, self.boot));
         Ok(())
     }
@@ -118,6 +127,7 @@ impl Process {
             self.follow_store(env);
             self.follow_leadership(env);
             self.answer(env);
+            self.answer_reads(env);
             let is_busy = match &mut self.term {
                 Some(term) => term.work(env, &self.store),
                 None => false,
@@ -183,6 +193,27 @@ impl Process {
             env.effects.push(Effect::Done { request: request.number, outcome });
             false
         });
+    }
+
+    /// What a read finds must not be older than what was acknowledged when it began.
+    fn answer_reads(&mut self, env: &mut Env) {
+        let tables = self.store.view();
+        self.reads.retain_mut(|read| match read.index.try_recv() {
+            Err(TryRecvError::Empty) => true,
+            Ok(Ok(_)) => {
+                let seen = env.checks.acknowledged.check_read(&read.mark, &tables);
+                env.checks.reads += 1;
+                env.checks.expect(seen);
+                false
+            }
+            _ => false,
+        });
+    }
+
+    /// A client's read, of any member.
+    pub(crate) fn read(&mut self, env: &mut Env) {
+        let (mark, index) = (env.checks.acknowledged.mark(), self.node.read_index());
+        self.reads.push(Read { mark, index });
     }
 
     /// A client's request for a transaction.

@@ -28,6 +28,8 @@ pub struct Report {
     pub terms: usize,
     /// Writes that clients were told to be done.
     pub acknowledged: usize,
+    /// Linearizable reads that were answered.
+    pub reads: usize,
     /// Tasks that were started.
     pub tasks: usize,
     /// The virtual time that passed.
@@ -72,6 +74,7 @@ pub fn run(seed: u64, options: Options) -> Result<Report, Box<Failure>> {
             entries: world.env.checks.log.len(),
             terms: world.env.checks.leaders.terms(),
             acknowledged: world.env.checks.acknowledged.len(),
+            reads: world.env.checks.reads,
             tasks: world.env.checks.running.len(),
             virtual_time: world.env.now,
         }),

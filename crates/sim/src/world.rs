@@ -363,6 +363,7 @@ impl World {
     fn client(&mut self, id: usize) {
         let pause = self.env.random.millis(200, 3000);
         self.after(pause, Event::Client(id));
+        self.read();
         let client = &mut self.clients[id];
         match &client.waiting {
             Some(waiting) if waiting.until > self.env.now => return,
@@ -374,6 +375,17 @@ impl World {
         }
         let wish = client.wish(&mut self.env.random);
         self.ask(id, wish);
+    }
+
+    /// Somebody reads, from any manager.
+    fn read(&mut self) {
+        let managers: Vec<u64> = self.managers.keys().copied().collect();
+        let Some(from) = self.env.random.pick(&managers) else { return };
+        let Some(machine) = self.managers.get_mut(&from) else { return };
+        if let Some(process) = &mut machine.process {
+            process.read(&mut self.env);
+            self.turn(from, false);
+        }
     }
 
     /// Sends a wish to a manager; clients mostly know who leads.

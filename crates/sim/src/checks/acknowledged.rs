@@ -34,6 +34,10 @@ struct History {
     acknowledged: Vec<(u64, u64)>,
 }
 
+/// What was acknowledged at some moment.
+#[derive(Debug)]
+pub(crate) struct Mark(BTreeMap<Key, u64>);
+
 impl Acknowledged {
     pub(crate) fn ask(&mut self, key: &Key, revision: u64, is_removal: bool) {
         let history = self.objects.entry(key.clone()).or_default();
@@ -52,19 +56,42 @@ impl Acknowledged {
         self.objects.values().map(|history| history.acknowledged.len()).sum()
     }
 
+    /// What a linearizable read that begins now must see: the newest revision of each object that was acknowledged.
+    pub(crate) fn mark(&self) -> Mark {
+        let newest = |history: &History| history.acknowledged.iter().map(|(_, of)| *of).max();
+        let marks = self.objects.iter();
+        Mark(marks.filter_map(|(key, of)| Some((key.clone(), newest(of)?))).collect())
+    }
+
+    /// A linearizable read that began at `mark` is answered with these tables.
+    pub(crate) fn check_read(&self, mark: &Mark, tables: &Tables) -> Result<(), String> {
+        mark.0.iter().try_for_each(|(key, least)| match self.holds(key, *least, tables) {
+            true => Ok(()),
+            false => Err(format!(
+                "reads see acknowledged writes: {key:?} was acknowledged at revision {least}, a read finds {:?}",
+                key.revision(tables)
+            )),
+        })
+    }
+
+    /// Whether tables show this revision of an object, or one that was asked for later.
+    fn holds(&self, key: &Key, least: u64, tables: &Tables) -> bool {
+        let Some(history) = self.objects.get(key) else { return true };
+        match key.revision(tables) {
+            Some(revision) => revision >= least && history.asked.contains(&revision),
+            None => history.removals.range(least..).next().is_some(),
+        }
+    }
+
     /// A leader of `term` begins with these tables.
     pub(crate) fn check(&self, term: u64, tables: &Tables) -> Result<(), String> {
         self.objects.iter().try_for_each(|(key, history)| {
             let before = history.acknowledged.iter().filter(|(of, _)| *of < term);
             let Some(least) = before.map(|(_, revision)| *revision).max() else { return Ok(()) };
-            let found = key.revision(tables);
-            let holds = match found {
-                Some(revision) => revision >= least && history.asked.contains(&revision),
-                None => history.removals.range(least..).next().is_some(),
-            };
-            if holds {
+            if self.holds(key, least, tables) {
                 return Ok(());
             }
+            let found = key.revision(tables);
             Err(format!(
                 "acknowledged writes survive: {key:?} was acknowledged at revision {least}, the leader of term {term} has {found:?}"
             ))

@@ -77,7 +77,11 @@ fn runs(task: &Task) -> bool {
 /// A service with a port of the node has a node's room for each replica at most.
 fn replicas(service: &Service, nodes: usize) -> usize {
     let Some(spec) = &service.spec else { return 0 };
-    let Some(Mode::Replicated(replicated)) = &spec.mode else { return 0 };
+    let replicated = match &spec.mode {
+        Some(Mode::Global(_)) => return nodes,
+        Some(Mode::Replicated(replicated)) => replicated,
+        _ => return 0,
+    };
     let wanted = usize::try_from(replicated.replicas).unwrap_or(usize::MAX);
     let has_port = spec.endpoint.as_ref().is_some_and(|endpoint| !endpoint.ports.is_empty());
     match nodes {

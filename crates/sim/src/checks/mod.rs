@@ -10,7 +10,7 @@ mod tasks;
 
 use swarm_store::Commit;
 
-pub(crate) use acknowledged::{Acknowledged, Key, REVISION_LABEL};
+pub(crate) use acknowledged::{Acknowledged, Key, Mark, REVISION_LABEL};
 pub(crate) use converged::{difference, unconverged};
 pub(crate) use leaders::Leaders;
 pub(crate) use log::CommittedLog;
@@ -23,6 +23,8 @@ pub(crate) struct Checks {
     pub(crate) log: CommittedLog,
     pub(crate) acknowledged: Acknowledged,
     pub(crate) running: Running,
+    /// How many reads were answered.
+    pub(crate) reads: usize,
     violation: Option<String>,
 }
 
