@@ -97,6 +97,10 @@ impl Authorizer {
         if identity.organization != self.organization {
             return Err(denied(format!("organization mismatch, expecting: {}", self.organization)));
         }
+        // Whoever passed the call on may not know it yet.
+        if (self.is_removed)(&identity.node_id) {
+            return Err(denied(format!("node {} was removed from swarm", identity.node_id)));
+        }
         Ok(identity)
     }
 }
@@ -238,6 +242,14 @@ mod tests {
             .require(&request(Some(Role::Worker), "org"), &[Role::Worker])
             .expect_err("refused");
         assert_eq!(refused.message(), "Permission denied: node n1 was removed from swarm");
+        let authorizer = Authorizer::new("org").refusing(|id| id == "gone");
+        let identity =
+            Identity { node_id: "gone".into(), role: Role::Worker, organization: "org".into() };
+        let caller = ForwardedCaller { identity: Some(identity), remote_addr: None };
+        let mut passed_on = request(Some(Role::Manager), "org");
+        caller.write(passed_on.metadata_mut());
+        let refused = authorizer.require_caller(&passed_on, &[Role::Worker]).expect_err("refused");
+        assert_eq!(refused.message(), "Permission denied: node gone was removed from swarm");
     }
 
     #[test]

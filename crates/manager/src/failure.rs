@@ -45,11 +45,3 @@ fn code(error: &Error) -> Code {
         | Error::OutOfSequence { .. } => Code::Unknown,
     }
 }
-
-/// Why a node cannot be made a manager beside the one there is: the transport between managers is not there yet, and
-/// half a manager would take the quorum away.
-pub(crate) fn further_manager() -> Status {
-    Status::failed_precondition(
-        "more than one manager is not supported yet: join or keep this node as a worker",
-    )
-}

@@ -2,8 +2,9 @@
 //! certificate signer.
 //!
 //! ```text
-//!   Manager ── routes ──> Control, Dispatcher, Logs, LogBroker, NodeCA, CA, Health
-//!      └── Duties (while leading) ──> control_driver (orchestrator, allocator, scheduler), dispatcher, signer
+//!   Manager ── forward ──> Control, Dispatcher, Logs, LogBroker, NodeCA, CA, RaftMembership   (here or at the leader)
+//!      ├── group ──> Raft, Health; the way to the other managers
+//!      └── Duties (while leading) ──> control_driver (orchestrator, allocator, scheduler), dispatcher, signer, roles
 //! ```
 //!
 //! Not here: decisions (the pure rooms below) and a member's life around the manager (the room `node`). Mirrors
@@ -12,16 +13,22 @@
 mod control;
 mod control_driver;
 mod failure;
+mod forward;
 mod founding;
 mod group;
 mod health;
 mod log_broker;
 mod manager;
+mod member_file;
 mod node_ca;
+mod presence;
+mod role_manager;
+mod services;
 mod term;
 
 pub use control::{Control, RaftMember, RaftMembership};
 pub use founding::Founding;
 pub use log_broker::LogBroker;
 pub use manager::{Manager, ManagerConfig, ManagerError};
+pub use member_file::MemberFileError;
 pub use node_ca::{NodeCaService, Signer};

@@ -1,61 +1,56 @@
 //! One manager: its store on its Raft member, the services that it offers to nodes, and its duties when it leads.
 //!
-//! Mirrors SwarmKit's `manager.Manager`.
+//! A manager is founded, goes on from its log, or joins others. It serves before it is a member: the others ask whether
+//! it does before they admit it. Mirrors SwarmKit's `manager.Manager`.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prost::Message as _;
-use swarm_ca::{Identity, TlsMaterials, local_from, serve};
-use swarm_dispatcher::{Config as DispatcherConfig, Dispatcher};
+use swarm_ca::{Identity, TlsMaterials, local_from};
 use swarm_proto::Channel;
-use swarm_proto::v1::ca_server::CaServer;
-use swarm_proto::v1::control_server::ControlServer;
-use swarm_proto::v1::dispatcher_server::DispatcherServer;
-use swarm_proto::v1::health_server::HealthServer;
-use swarm_proto::v1::log_broker_server::LogBrokerServer;
-use swarm_proto::v1::logs_server::LogsServer;
-use swarm_proto::v1::node_ca_server::NodeCaServer;
-use swarm_proto::v1::{Peer, RaftMember, WeightedPeer};
-use swarm_raft::store_adapter::Members;
-use swarm_raft::{
-    Outgoing, RaftConfig, RaftError, RaftNode, RaftProposer, StoreMachine, Transport,
-};
+use swarm_proto::v1::RaftMember;
+use swarm_raft::{Members, RaftConfig, RaftError, RaftNode, RaftProposer, StoreMachine};
 use swarm_store::Store;
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
-use tonic::service::{Routes, RoutesBuilder};
-use tracing::error;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tonic::Status;
+use tracing::info;
 
-use crate::control::Control;
+use crate::forward::Leaders;
 use crate::founding::Founding;
-use crate::group::Group;
-use crate::health::Health;
-use crate::log_broker::LogBroker;
-use crate::node_ca::NodeCaService;
+use crate::group::{Group, PeerTransport, joining};
+use crate::member_file::{MemberFile, MemberFileError};
+use crate::presence::{follow_members, is_specified, present};
+use crate::services::{Server, Services};
 use crate::term::Duties;
 
-/// The weight by which agents choose among managers (SwarmKit's `remotes.DefaultObservationWeight`).
-const PEER_WEIGHT: i64 = 10;
-/// A stock client's requests may exceed gRPC's usual 4 MiB, such as a service with large labels.
-const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// Raft's clock. SwarmKit ticks each second; a leader that is lost is to be replaced within one.
+const TICK: Duration = Duration::from_millis(50);
+/// So many ticks of silence at least make a follower ask for votes; a leader tells of itself at each tick.
+const ELECTION_TICKS: usize = 8;
+/// And at most so many; the difference keeps followers from asking at once.
+const ELECTION_TICKS_MAX: usize = 14;
 
 /// What a manager needs.
 pub struct ManagerConfig {
     /// Where the log is kept.
     pub raft_dir: PathBuf,
-    /// This member's Raft identity.
+    /// A founder's Raft identity; 0 where the log's directory or the other managers tell it.
     pub raft_id: u64,
     /// Where nodes connect.
     pub listener: TcpListener,
-    /// What nodes dial, `ip:port`.
+    /// What nodes dial, `ip:port`; with an unspecified address where this node does not know it.
     pub advertise_addr: String,
     /// This node's certificate and the root.
     pub materials: TlsMaterials,
     /// What founds the cluster, on its first manager's first start.
     pub founding: Option<Founding>,
+    /// Other managers' addresses, to join through and to be found by again.
+    pub remotes: Vec<String>,
 }
 
 /// Why a manager did not start.
@@ -67,69 +62,91 @@ pub enum ManagerError {
     /// The listener failed.
     #[error("could not listen for nodes: {0}")]
     Listen(#[from] io::Error),
+    /// The log is not this node's.
+    #[error(transparent)]
+    Member(#[from] MemberFileError),
+    /// No manager admitted this one.
+    #[error("{}", swarm_ca::rpc_error_text(.0))]
+    Join(Box<Status>),
 }
 
 /// A running manager.
 pub struct Manager {
     store: Store,
     raft: RaftNode,
+    group: Group,
+    identity: Identity,
     local: Channel,
-    server: JoinHandle<()>,
+    server: Server,
+    tasks: JoinSet<()>,
     duties: JoinHandle<()>,
-    stop: Option<oneshot::Sender<()>>,
 }
 
 impl Manager {
-    /// Opens the log and starts to serve.
+    /// Opens the log and starts to serve; joins the managers at [`ManagerConfig::remotes`] where there is no log yet.
     ///
     /// # Errors
-    /// [`ManagerError`], where the log cannot be opened or trusted.
-    pub fn start(config: ManagerConfig) -> Result<Self, ManagerError> {
+    /// [`ManagerError`], where the log cannot be opened or trusted, or no manager admits this one.
+    pub async fn start(config: ManagerConfig) -> Result<Self, ManagerError> {
         let identity = config.materials.identity();
+        let known = MemberFile::load(&config.raft_dir, &identity.node_id, &identity.organization)?;
+        let own_addr = own_addr(&config, known.as_ref());
         let proposer = Arc::new(RaftProposer::default());
         let store = Store::new(proposer.clone());
         let members = Members::default();
-        let machine = StoreMachine::new(store.clone(), members.clone());
-        let raft =
-            RaftNode::start(raft_config(&config, &identity), Box::new(machine), Arc::new(Alone))?;
-        proposer.attach(raft.clone());
-        let (_, peers) = watch::channel(vec![own_peer(&config, &identity)]);
-        let dispatcher_config =
-            DispatcherConfig { node_id: identity.node_id.clone(), ..DispatcherConfig::default() };
-        let dispatcher = Dispatcher::new(store.clone(), dispatcher_config, peers);
-        let log_broker = LogBroker::new(store.clone());
-        let node_ca = NodeCaService::new(store.clone(), &identity.organization);
-        let control = Control::new(
-            store.clone(),
-            &identity.organization,
-            Some(Arc::new(Group { raft: raft.clone(), members })),
-        );
-        let routes = routes(&identity, control, &dispatcher, &log_broker, &node_ca);
-        let local = local_from(
-            identity.clone(),
-            config.advertise_addr.parse().ok(),
-            routes.clone().prepare(),
-        );
-        let (stop, stopped) = oneshot::channel::<()>();
-        let server = tokio::spawn(async move {
-            let until = async {
-                // A dropped sender stops the server as well.
-                let _ = stopped.await;
-            };
-            if let Err(error) = serve(config.listener, config.materials, routes, until).await {
-                error!(%error, "serving nodes ended");
+        let transport =
+            PeerTransport::new(members.clone(), config.materials.clone(), own_addr.clone());
+        let group = Group::new(members.clone(), transport, store.clone(), config.materials.clone());
+        let (peers, watched_peers) = watch::channel(Vec::new());
+        let services = Services::new(&store, &identity, &group, watched_peers);
+        let leaders = Arc::new(Leaders::new(group.clone(), own_addr.clone()));
+        let routes = services.routes(&identity, leaders);
+        let server = Server::start(config.listener, config.materials.clone(), routes.clone());
+
+        let founding = config.founding;
+        let raft_id = match (known.as_ref().map(|file| file.raft_id), config.raft_id) {
+            (Some(raft_id), _) => raft_id,
+            (None, raft_id) if raft_id != 0 => raft_id,
+            (None, _) => {
+                let answer = joining::join(&config.materials, &config.remotes, &own_addr, None)
+                    .await
+                    .map_err(|status| ManagerError::Join(Box::new(status)))?;
+                members.introduce(answer.members);
+                answer.raft_id
             }
-        });
+        };
+        let own_addr = members.get(raft_id).map_or(own_addr, |member| member.addr);
+        MemberFile::new(&identity.node_id, &identity.organization, raft_id, &own_addr)
+            .save(&config.raft_dir)?;
+        let own = RaftMember {
+            raft_id,
+            node_id: identity.node_id.clone(),
+            addr: own_addr.clone(),
+            ..RaftMember::default()
+        };
+        let machine = StoreMachine::new(store.clone(), members.clone());
+        let raft = RaftNode::start(
+            raft_config(raft_id, config.raft_dir, founding.as_ref().map(|_| &own)),
+            Box::new(machine),
+            Arc::new(group.transport.clone()),
+        )?;
+        proposer.attach(raft.clone());
+        group.attach(raft.clone());
+        let local = local_from(identity.clone(), own_addr.parse().ok(), routes.prepare());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(follow_members(group.clone(), raft_id, peers));
+        tasks.spawn(present(group.clone(), own, config.remotes));
         let duties = Duties {
             node_id: identity.node_id.clone(),
             store: store.clone(),
-            founding: config.founding,
-            dispatcher,
-            log_broker,
-            cluster_id: identity.organization,
+            founding,
+            dispatcher: services.dispatcher,
+            log_broker: services.log_broker,
+            group: group.clone(),
+            cluster_id: identity.organization.clone(),
         };
         let duties = tokio::spawn(duties.run(raft.clone()));
-        Ok(Self { store, raft, local, server, duties, stop: Some(stop) })
+        Ok(Self { store, raft, group, identity, local, server, tasks, duties })
     }
 
     /// The manager's store.
@@ -147,75 +164,90 @@ impl Manager {
         self.raft.status().serving
     }
 
-    /// Waits until this manager leads, and what founds a cluster is in the store.
-    pub async fn wait_until_ready(&self) {
-        let (tables, mut watch) = self.store.view_and_watch();
-        let mut founded = tables.cluster().is_some();
-        while !founded {
-            founded = watch.next().await.tables.cluster().is_some();
+    /// Waits until what founds a cluster is in the store.
+    pub fn ready(&self) -> impl Future<Output = ()> + Send + use<> {
+        let store = self.store.clone();
+        async move {
+            let (tables, mut watch) = store.view_and_watch();
+            let mut founded = tables.cluster().is_some();
+            while !founded {
+                founded = watch.next().await.tables.cluster().is_some();
+            }
         }
     }
 
-    /// Ends the duties and the server, and closes the log.
+    /// Waits until the others have removed this manager from the group: it must be stopped then.
+    pub fn removed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut removed = self.group.transport.removed();
+        async move {
+            // The sender lives as long as the transport; its end is no removal.
+            if removed.wait_for(|removed| *removed).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Asks the others to let this manager go, as far as they keep their quorum without it.
+    ///
+    /// # Errors
+    /// Their refusal.
+    pub async fn leave(&self) -> Result<(), Status> {
+        if self.raft.status().voters.len() < 2 {
+            return Err(Status::failed_precondition("there is no other manager"));
+        }
+        self.group.transfer_leadership().await;
+        let own = self.raft.status().id;
+        let others = self.group.members.list().into_iter().filter(|member| member.raft_id != own);
+        let remotes: Vec<String> = others.map(|member| member.addr).collect();
+        joining::leave(&self.group.materials, &remotes, own).await
+    }
+
+    /// The managers that are in reach and that are not, with this one; none where nobody leads or another does.
+    pub fn reachability(&self) -> Option<(usize, usize)> {
+        let status = self.raft.status();
+        status.leader?;
+        let is_reachable =
+            |id: &u64| *id == status.id || !status.serving || self.group.transport.is_active(*id);
+        let reachable = status.voters.iter().filter(|id| is_reachable(id)).count();
+        Some((reachable, status.voters.len() - reachable))
+    }
+
+    /// Hands leadership over, ends the duties and the server, and closes the log.
     pub async fn stop(mut self) {
+        if self.group.transfer_leadership().await {
+            info!(node.id = self.identity.node_id, "leadership handed over");
+        }
         self.duties.abort();
-        drop(self.stop.take());
-        self.server.abort();
+        self.server.stop().await;
         // Cancelled or ended: either way it no longer runs.
         let _ = (&mut self.duties).await;
-        let _ = (&mut self.server).await;
+        self.tasks.shutdown().await;
+        self.group.transport.close();
         let raft = self.raft.clone();
         // Closing waits for the thread, which may be in the middle of a flush.
         let _ = tokio::task::spawn_blocking(move || raft.shutdown()).await;
     }
 }
 
-fn raft_config(config: &ManagerConfig, identity: &Identity) -> RaftConfig {
-    let raft = RaftConfig::new(config.raft_id, config.raft_dir.clone());
-    match config.founding {
+/// Where the others dial this manager: what it was told to advertise, else what they called it when it joined.
+fn own_addr(config: &ManagerConfig, known: Option<&MemberFile>) -> String {
+    if is_specified(&config.advertise_addr) {
+        return config.advertise_addr.clone();
+    }
+    if let Some(known) = known.filter(|known| is_specified(&known.addr)) {
+        return known.addr.clone();
+    }
+    let port = config.listener.local_addr().map_or(0, |addr| addr.port());
+    format!("0.0.0.0:{port}")
+}
+
+fn raft_config(raft_id: u64, dir: PathBuf, founder: Option<&RaftMember>) -> RaftConfig {
+    let mut raft = RaftConfig::new(raft_id, dir);
+    raft.tick = TICK;
+    raft.member.election_ticks = ELECTION_TICKS;
+    raft.member.election_ticks_max = ELECTION_TICKS_MAX;
+    match founder {
         None => raft,
-        Some(_) => raft.founding(own_member(config, identity).encode_to_vec()),
-    }
-}
-
-fn own_member(config: &ManagerConfig, identity: &Identity) -> RaftMember {
-    RaftMember {
-        raft_id: config.raft_id,
-        node_id: identity.node_id.clone(),
-        addr: config.advertise_addr.clone(),
-        ..RaftMember::default()
-    }
-}
-
-fn own_peer(config: &ManagerConfig, identity: &Identity) -> WeightedPeer {
-    let peer = Peer { node_id: identity.node_id.clone(), addr: config.advertise_addr.clone() };
-    WeightedPeer { peer: Some(peer), weight: PEER_WEIGHT }
-}
-
-fn routes(
-    identity: &Identity,
-    control: Control,
-    dispatcher: &Dispatcher,
-    log_broker: &LogBroker,
-    node_ca: &NodeCaService,
-) -> Routes {
-    let mut routes = RoutesBuilder::default();
-    routes
-        .add_service(NodeCaServer::new(node_ca.clone()))
-        .add_service(CaServer::new(node_ca.clone()))
-        .add_service(ControlServer::new(control).max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .add_service(DispatcherServer::new(dispatcher.clone()))
-        .add_service(LogsServer::new(log_broker.clone()))
-        .add_service(LogBrokerServer::new(log_broker.clone()))
-        .add_service(HealthServer::new(Health::new(identity.organization.clone())));
-    routes.routes()
-}
-
-/// The transport of a group of one, which has nobody to send to.
-struct Alone;
-
-impl Transport for Alone {
-    fn send(&self, messages: Vec<Outgoing>) {
-        debug_assert!(messages.is_empty(), "a group of one sends nothing");
+        Some(own) => raft.founding(own.encode_to_vec()),
     }
 }

@@ -1,4 +1,4 @@
-//! What runs while this manager leads: founding, control loops, dispatcher, log broker and signer. It begins and ends
+//! What runs while this manager leads: founding, control loops, dispatcher, log broker, signer and roles. It begins and ends
 //! with the Raft leadership, as often as that comes and goes.
 //!
 //! Mirrors SwarmKit's `manager.becomeLeader` and `becomeFollower`.
@@ -14,8 +14,10 @@ use tracing::{error, info};
 
 use crate::control_driver;
 use crate::founding::{Founding, found};
+use crate::group::Group;
 use crate::log_broker::LogBroker;
 use crate::node_ca::Signer;
+use crate::role_manager;
 
 /// The leader's duties, ready for any number of terms.
 pub(crate) struct Duties {
@@ -24,6 +26,7 @@ pub(crate) struct Duties {
     pub(crate) founding: Option<Founding>,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) log_broker: LogBroker,
+    pub(crate) group: Group,
     /// The certificates' organization.
     pub(crate) cluster_id: String,
 }
@@ -62,6 +65,7 @@ impl Duties {
             self.dispatcher.run(pending()),
             self.log_broker.run(pending()),
             Signer::new(self.store.clone(), &self.cluster_id).run(),
+            role_manager::run(self.store.clone(), self.group.clone()),
         );
     }
 }

@@ -36,6 +36,11 @@ impl Managers {
         self.reach().local = channel;
     }
 
+    /// The manager in this process.
+    pub(crate) fn local(&self) -> Option<Channel> {
+        self.reach().local.clone()
+    }
+
     pub(crate) fn replace(&self, managers: &[(String, String)]) {
         self.reach().remotes.replace(managers);
     }

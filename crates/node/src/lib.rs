@@ -12,6 +12,7 @@ mod connector;
 mod error;
 mod membership;
 mod node;
+mod post;
 mod remotes;
 mod state;
 

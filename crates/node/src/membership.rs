@@ -1,19 +1,22 @@
 //! A membership that runs: the agent, on managers the manager, and the certificate's renewal.
+//!
+//! The role follows the certificate: where the cluster gives this node another role, the certificate is renewed, and the
+//! manager is started or stopped. The agent and its containers stay.
 
 use std::sync::Arc;
 
 use swarm_agent::{Agent, AgentConfig, Executor};
 use swarm_ca::{CertificateFiles, Renewer, Role, TlsMaterials};
-use swarm_manager::{Founding, Manager, ManagerConfig};
+use swarm_manager::Founding;
 use swarm_proto::Channel;
 use swarm_proto::v1::{NodeTlsInfo, SessionMessage};
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::connector::Managers;
 use crate::error::NodeError;
+use crate::post::Post;
 use crate::state::{SavedMembership, StateFolder};
 
 /// News from managers that wait to be taken note of; the session waits beyond that.
@@ -23,7 +26,7 @@ const MESSAGES_WAITING_MAX: usize = 16;
 pub(crate) struct Membership {
     materials: TlsMaterials,
     managers: Arc<Managers>,
-    manager: Option<Manager>,
+    post: Arc<Post>,
     tasks: JoinSet<()>,
     saved: SavedMembership,
     registered: watch::Receiver<bool>,
@@ -33,7 +36,7 @@ impl Membership {
     /// Starts everything that the certificate in the folder makes of this node.
     pub(crate) async fn start(
         folder: &StateFolder,
-        saved: SavedMembership,
+        mut saved: SavedMembership,
         executor: Arc<dyn Executor>,
         founding: Option<Founding>,
     ) -> Result<Self, NodeError> {
@@ -42,11 +45,15 @@ impl Membership {
             NodeError::system(format!("this node's certificate cannot be used: {error}"))
         })?;
         let managers = Managers::new(materials.clone(), &saved.managers);
-        let manager = match materials.identity().role {
-            Role::Worker => None,
-            Role::Manager => Some(start_manager(folder, &saved, &materials, founding).await?),
-        };
-        managers.set_local(manager.as_ref().map(Manager::channel));
+        let post =
+            Arc::new(Post::new(folder.clone(), saved.clone(), materials.clone(), managers.clone()));
+        if materials.identity().role == Role::Manager {
+            post.take_up(founding).await?;
+            if std::mem::take(&mut saved.raft_id) != 0 {
+                // It is kept beside the log from now on, and goes with it.
+                folder.save(&saved).map_err(|error| NodeError::system(error.to_string()))?;
+            }
+        }
         let (news, messages) = mpsc::channel(MESSAGES_WAITING_MAX);
         let agent = Agent::open(AgentConfig {
             node_id: materials.identity().node_id,
@@ -60,14 +67,25 @@ impl Membership {
             NodeError::system(format!("this node's tasks cannot be read: {error}"))
         })?;
         let (register, registered) = watch::channel(false);
+        let renewer = Renewer::new(materials.clone(), files);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { agent.run().await });
-        tasks.spawn(follow(messages, managers.clone(), folder.clone(), saved.clone(), register));
-        let (renewer, reach) = (Renewer::new(materials.clone(), files), managers.clone());
+        let follower = Follower {
+            managers: managers.clone(),
+            materials: materials.clone(),
+            renewer: renewer.clone(),
+            folder: folder.clone(),
+            saved: saved.clone(),
+            asked: None,
+        };
+        tasks.spawn(follower.run(messages, register));
+        let keeper = post.clone();
+        tasks.spawn(async move { keeper.keep().await });
+        let reach = managers.clone();
         tasks.spawn(async move {
             renewer.run(move || reach.choose().map(|(_, channel)| channel)).await;
         });
-        Ok(Self { materials, managers, manager, tasks, saved, registered })
+        Ok(Self { materials, managers, post, tasks, saved, registered })
     }
 
     pub(crate) fn node_id(&self) -> String {
@@ -83,11 +101,16 @@ impl Membership {
     }
 
     pub(crate) fn is_manager(&self) -> bool {
-        self.manager.is_some()
+        self.control().is_some()
     }
 
     pub(crate) fn control(&self) -> Option<Channel> {
-        self.manager.as_ref().map(Manager::channel)
+        self.managers.local()
+    }
+
+    /// The place of this node's manager.
+    pub(crate) fn post(&self) -> Arc<Post> {
+        self.post.clone()
     }
 
     /// Tells when the agent has its first session.
@@ -97,18 +120,22 @@ impl Membership {
 
     /// Waits until the manager of this node serves.
     pub(crate) async fn wait_until_ready(&self) {
-        if let Some(manager) = &self.manager {
-            manager.wait_until_ready().await;
-        }
+        self.post.wait_until_ready().await;
     }
 
     /// Ends everything; containers are left as they are.
-    pub(crate) async fn stop(mut self) {
+    pub(crate) async fn stop(self) {
+        self.end(false).await;
+    }
+
+    /// As [`Membership::stop`], after taking leave of the other managers.
+    pub(crate) async fn leave(self) {
+        self.end(true).await;
+    }
+
+    async fn end(mut self, leaves: bool) {
         self.tasks.shutdown().await;
-        self.managers.set_local(None);
-        if let Some(manager) = self.manager.take() {
-            manager.stop().await;
-        }
+        self.post.give_up(leaves).await;
     }
 }
 
@@ -123,36 +150,47 @@ fn tls_info(materials: TlsMaterials) -> Box<dyn Fn() -> NodeTlsInfo + Send + Syn
     })
 }
 
-async fn start_manager(
-    folder: &StateFolder,
-    saved: &SavedMembership,
-    materials: &TlsMaterials,
-    founding: Option<Founding>,
-) -> Result<Manager, NodeError> {
-    let listener = TcpListener::bind(&saved.listen_addr).await.map_err(|error| {
-        NodeError::system(format!("could not listen on {}: {error}", saved.listen_addr))
-    })?;
-    Manager::start(ManagerConfig {
-        raft_dir: folder.raft(),
-        raft_id: saved.raft_id,
-        listener,
-        advertise_addr: saved.advertise_addr.clone(),
-        materials: materials.clone(),
-        founding,
-    })
-    .map_err(|error| NodeError::system(error.to_string()))
+/// Takes note of what the managers say.
+struct Follower {
+    managers: Arc<Managers>,
+    materials: TlsMaterials,
+    renewer: Renewer,
+    folder: StateFolder,
+    saved: SavedMembership,
+    /// The role that a renewal was asked for.
+    asked: Option<Role>,
 }
 
-/// Takes note of what the managers say: who they are, which is remembered for the next start.
-async fn follow(
-    mut messages: mpsc::Receiver<SessionMessage>,
-    managers: Arc<Managers>,
-    folder: StateFolder,
-    mut saved: SavedMembership,
-    register: watch::Sender<bool>,
-) {
-    while let Some(message) = messages.recv().await {
-        register.send_replace(true);
+impl Follower {
+    async fn run(
+        mut self,
+        mut messages: mpsc::Receiver<SessionMessage>,
+        register: watch::Sender<bool>,
+    ) {
+        while let Some(message) = messages.recv().await {
+            register.send_replace(true);
+            self.note_role(&message);
+            self.note_managers(message);
+        }
+    }
+
+    /// The certificate is renewed at once where the cluster has given this node another role.
+    fn note_role(&mut self, message: &SessionMessage) {
+        let Some(role) = message.node.as_ref().and_then(|node| Role::from_proto(node.role)) else {
+            return;
+        };
+        let own = self.materials.identity().role;
+        if role == own {
+            self.asked = None;
+        } else if self.asked != Some(role) {
+            info!(from = %own, to = %role, "this node's role changes");
+            self.asked = Some(role);
+            self.renewer.renew_now();
+        }
+    }
+
+    /// Who the managers are is remembered for the next start.
+    fn note_managers(&mut self, message: SessionMessage) {
         let mut named: Vec<(String, String)> = message
             .managers
             .into_iter()
@@ -161,12 +199,12 @@ async fn follow(
             .map(|peer| (peer.node_id, peer.addr))
             .collect();
         named.sort();
-        if named.is_empty() || named == saved.managers {
-            continue;
+        if named.is_empty() || named == self.saved.managers {
+            return;
         }
-        managers.replace(&named);
-        saved.managers = named;
-        if let Err(error) = folder.save(&saved) {
+        self.managers.replace(&named);
+        self.saved.managers = named;
+        if let Err(error) = self.folder.save(&self.saved) {
             warn!(%error, "remembering the managers failed");
         }
     }

@@ -282,12 +282,6 @@ impl Node {
             availability: options.availability.into(),
         };
         let issued = request_certificate(channel, &root, &request).await.map_err(refused)?;
-        if issued.certificate.identity().role == Role::Manager {
-            // Its Raft membership is not there yet: say so now rather than run half a manager.
-            return Err(NodeError::unavailable(
-                "joining as a manager is not supported yet: use the worker token (docker swarm join-token worker)",
-            ));
-        }
         let files = CertificateFiles::in_state(self.shared.folder.root());
         let system = |error: swarm_ca::CaError| NodeError::system(error.to_string());
         files.save_root(&root).map_err(system)?;
@@ -313,20 +307,20 @@ impl Node {
     /// Where the node is no member, or is a manager and `force` is not set.
     pub async fn leave(&self, force: bool) -> Result<(), NodeError> {
         let _changing = self.shared.changing.lock().await;
-        let membership = {
-            let mut current = self.current();
-            let is_manager = match &current.membership {
-                Some(membership) => membership.is_manager(),
+        let post = {
+            let current = self.current();
+            match &current.membership {
+                Some(membership) => membership.is_manager().then(|| membership.post()),
                 None if current.error.is_empty() => return Err(NodeError::no_swarm()),
-                None => false,
-            };
-            if is_manager && !force {
-                return Err(last_manager());
+                None => None,
             }
-            current.membership.take()
         };
+        if let Some(post) = post.filter(|_| !force) {
+            return Err(manager_leaves(post.reachability().await));
+        }
+        let membership = self.current().membership.take();
         if let Some(membership) = membership {
-            membership.stop().await;
+            membership.leave().await;
         }
         self.shared.config.executor.leave().await;
         self.clear();
@@ -440,8 +434,27 @@ fn raft_id() -> u64 {
     rand::random::<u64>().max(1)
 }
 
-fn last_manager() -> NodeError {
-    NodeError::unavailable(
-        "You are attempting to leave the swarm on a node that is participating as a manager. Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. ",
-    )
+/// Why a manager does not leave without being forced; `managers` are those in reach and those out of reach, none
+/// where nobody leads.
+fn manager_leaves(managers: Option<(usize, usize)>) -> NodeError {
+    let mut text =
+        "You are attempting to leave the swarm on a node that is participating as a manager. "
+            .to_owned();
+    match managers {
+        None => text += "Doing so may lose the consensus of your cluster. ",
+        Some((1, 0)) => {
+            text += "Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. ";
+            return NodeError::unavailable(text);
+        }
+        Some((reachable, unreachable)) if reachable <= unreachable + 2 => {
+            text += &format!(
+                "Removing this node leaves {} managers out of {}. Without a Raft quorum your swarm will be inaccessible. ",
+                reachable.saturating_sub(1),
+                reachable + unreachable
+            );
+        }
+        Some(_) => {}
+    }
+    text += "The only way to restore a swarm that has lost consensus is to reinitialize it with `--force-new-cluster`. Use `--force` to suppress this message.";
+    NodeError::unavailable(text)
 }

@@ -19,7 +19,7 @@ pub(crate) struct SavedMembership {
     pub(crate) advertise_addr: String,
     /// The data path's address; empty for the advertised one.
     pub(crate) data_path_addr: String,
-    /// The founder's and every later manager's Raft identity; 0 on workers.
+    /// The founder's Raft identity; 0 elsewhere, as others' are kept beside their logs.
     pub(crate) raft_id: u64,
     /// The managers that were known last: node ID and `ip:port`.
     pub(crate) managers: Vec<(String, String)>,

@@ -10,6 +10,7 @@ use prost::Message as _;
 use prost::encoding::WireType;
 use swarm_proto::v1::{ClusterSnapshot, RaftMember, Snapshot};
 use swarm_store::{Proposal, ProposeError, Proposer, Store, Tables};
+use tokio::sync::watch;
 
 use crate::driver::{
     Capture, Committed, Leadership, MachineError, MemberChange, RaftNode, StateMachine,
@@ -41,6 +42,7 @@ impl Proposer for RaftProposer {
 #[derive(Debug, Clone, Default)]
 pub struct Members {
     content: Arc<Mutex<ClusterMembers>>,
+    changes: Arc<watch::Sender<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +72,24 @@ impl Members {
         self.with(|content| content.removed.iter().copied().collect())
     }
 
+    /// Marked as changed after every change.
+    pub fn watch(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// Takes over what a manager told a member that has no log yet, so that it can answer; the log that it then gets
+    /// tells the same and more. Members that are known already stay as they are.
+    pub fn introduce(&self, members: Vec<RaftMember>) {
+        self.with(|content| {
+            for member in members {
+                if !content.removed.contains(&member.raft_id) {
+                    content.members.entry(member.raft_id).or_insert(member);
+                }
+            }
+        });
+        self.changes.send_replace(());
+    }
+
     fn with<R>(&self, work: impl FnOnce(&mut ClusterMembers) -> R) -> R {
         work(&mut self.content.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -88,6 +108,7 @@ impl Members {
                 content.removed.insert(id);
             }
         });
+        self.changes.send_replace(());
     }
 
     fn to_snapshot(&self) -> ClusterSnapshot {
@@ -100,6 +121,7 @@ impl Members {
                 snapshot.members.into_iter().map(|member| (member.raft_id, member)).collect();
             content.removed = snapshot.removed.into_iter().collect();
         });
+        self.changes.send_replace(());
     }
 }
 

@@ -23,13 +23,20 @@ impl Cluster {
 
     /// Starts so many daemons as one swarm: the first is its manager, the others are workers.
     pub fn swarm(count: usize) -> Self {
-        let cluster = Self::start(count);
+        Self::swarm_of(1, count.saturating_sub(1))
+    }
+
+    /// Starts daemons as one swarm: first its managers, of which the first founds it, then its workers.
+    pub fn swarm_of(managers: usize, workers: usize) -> Self {
+        let cluster = Self::start(managers + workers);
         let manager = cluster[0].host().address().to_string();
         cluster[0].docker(&["swarm", "init", "--advertise-addr", &manager]).ok();
-        let token = cluster[0].docker(&["swarm", "join-token", "--quiet", "worker"]).ok();
+        let token = |role: &str| cluster[0].docker(&["swarm", "join-token", "--quiet", role]).ok();
+        let (manager_token, worker_token) = (token("manager"), token("worker"));
         let remote = format!("{manager}:2377");
-        for worker in &cluster.daemons[1..] {
-            worker.docker(&["swarm", "join", "--token", &token, &remote]).ok();
+        for (number, daemon) in cluster.daemons.iter().enumerate().skip(1) {
+            let token = if number < managers { &manager_token } else { &worker_token };
+            daemon.docker(&["swarm", "join", "--token", token, &remote]).ok();
         }
         cluster
     }

@@ -9,6 +9,13 @@ use crate::error::ApiError;
 use crate::state::ApiState;
 use crate::wire;
 
+/// Moby's warning, to the letter.
+const TWO_MANAGERS: &str =
+    "WARNING: Running Swarm in a two-manager configuration. This configuration provides
+         no fault tolerance, and poses a high risk to lose control over the cluster.
+         Refer to https://docs.docker.com/engine/swarm/admin_guide/ to configure the
+         Swarm for fault-tolerance.";
+
 /// Never fails: on a manager without a quorum the section says why.
 pub(super) async fn swarm_info(state: &ApiState) -> wire::SwarmInfo {
     let status = state.cluster.status();
@@ -44,5 +51,41 @@ async fn add_cluster(state: &ApiState, info: &mut wire::SwarmInfo) -> Result<(),
     let nodes = nodes?.nodes;
     info.nodes = nodes.len() as u64;
     info.managers = nodes.iter().filter(|node| node.manager_status.is_some()).count() as u64;
+    info.warnings.extend(even_managers(info.managers));
     Ok(())
+}
+
+/// What an even number of managers tolerates: no more than one less, and there is one more to lose.
+fn even_managers(managers: u64) -> Option<String> {
+    match managers {
+        2 => Some(TWO_MANAGERS.to_owned()),
+        0 => None,
+        even if even % 2 == 0 => Some(format!(
+            "WARNING: Running Swarm with {even} managers, of which {} may be lost: no more than of {}.",
+            (even - 1) / 2,
+            even - 1
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::even_managers;
+
+    #[test]
+    fn an_even_number_of_managers_is_warned_of() {
+        for (managers, expect) in [
+            (0, None),
+            (1, None),
+            (2, Some("two-manager configuration")),
+            (3, None),
+            (4, Some("with 4 managers, of which 1 may be lost: no more than of 3")),
+            (6, Some("with 6 managers, of which 2 may be lost: no more than of 5")),
+        ] {
+            let said = even_managers(managers);
+            assert_eq!(said.is_some(), expect.is_some(), "{managers}");
+            assert!(said.unwrap_or_default().contains(expect.unwrap_or_default()));
+        }
+    }
 }

@@ -87,6 +87,7 @@ pub(super) async fn info(
 ) -> Result<Json<Value>, ApiError> {
     let (engine, swarm) = tokio::join!(state.engine.info(), cluster_info::swarm_info(&state));
     let mut info = serde_json::to_value(engine?).map_err(|e| ApiError::system(e.to_string()))?;
+    let swarm_warnings = swarm.warnings.clone();
     let swarm = serde_json::to_value(swarm).map_err(|e| ApiError::system(e.to_string()))?;
     let Some(map) = info.as_object_mut() else {
         return Err(ApiError::system("the engine's description is not an object"));
@@ -94,6 +95,7 @@ pub(super) async fn info(
     map.insert("Swarm".to_owned(), swarm);
     map.entry("ServerVersion").or_insert_with(|| json!(state.daemon.server_version));
     add_warnings(map.entry("Warnings").or_insert(Value::Null), &state.daemon.warnings);
+    add_warnings(map.entry("Warnings").or_insert(Value::Null), &swarm_warnings);
     if version < ApiVersion(1, 50) {
         map.insert("BridgeNfIptables".to_owned(), json!(false));
         map.insert("BridgeNfIp6tables".to_owned(), json!(false));

@@ -25,6 +25,8 @@ use tracing_subscriber::EnvFilter;
 pub(crate) use flags::Flags;
 use root_lock::RootLock;
 
+/// The log drivers that there are.
+const LOG_DRIVERS: [&str; 2] = ["json-file", "none"];
 /// The bridge's name unless told otherwise.
 const BRIDGE: &str = "swarm0";
 
@@ -74,6 +76,9 @@ fn rooms(level: &str) -> String {
 async fn serve(flags: Flags) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // What the flags say is judged before anything is made.
+    let engine_config = engine_config(&flags)?;
+    let executor_config = executor_config(&flags)?;
     let _pidfile = pidfile::PidFile::create(&flags.pidfile)?;
     for folder in [&flags.data_root, &flags.exec_root] {
         fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
@@ -85,14 +90,12 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
     let listeners = listen::bind(&flags).await?;
     let bridge = open_bridge(&flags).await?;
     let managed_subnets = bridge.iter().map(Bridge::subnet).collect();
-    let engine =
-        Engine::open(engine_config(&flags)?, bridge).await.context("opening the engine")?;
+    let engine = Engine::open(engine_config, bridge).await.context("opening the engine")?;
     let registries = RegistryConfig {
         insecure: flags.insecure_registries.clone(),
         mirrors: flags.registry_mirrors.clone(),
     };
-    let executor =
-        ContainerExecutor::new(engine.clone(), registries.clone(), executor_config(&flags)?);
+    let executor = ContainerExecutor::new(engine.clone(), registries.clone(), executor_config);
     let node = Node::open(NodeConfig {
         folder: flags.data_root.join("swarm"),
         executor: Arc::new(executor),
@@ -148,6 +151,10 @@ fn engine_config(flags: &Flags) -> anyhow::Result<EngineConfig> {
     config.cgroup_parent.clone_from(&flags.cgroup_parent);
     config.default_runtime.clone_from(&flags.default_runtime);
     config.runtimes = flags.runtimes()?;
+    if !LOG_DRIVERS.contains(&flags.log_driver.as_str()) {
+        let known = LOG_DRIVERS.join(" and ");
+        bail!("no log driver named '{}': there are {known}", flags.log_driver);
+    }
     config.log_defaults =
         LogDefaults { driver: flags.log_driver.clone(), options: flags.log_options()? };
     config.dns.clone_from(&flags.dns);

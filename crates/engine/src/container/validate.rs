@@ -173,6 +173,17 @@ fn check_security(host: &HostConfig) -> Result<()> {
     super::start::Security::of(host).map(drop)
 }
 
+fn has_blkio_limits(host: &HostConfig) -> bool {
+    let limits = [
+        &host.blkio_device_read_bps,
+        &host.blkio_device_write_bps,
+        &host.blkio_device_read_iops,
+        &host.blkio_device_write_iops,
+    ];
+    host.blkio_weight_device.as_deref().is_some_and(|weights| !weights.is_empty())
+        || limits.iter().any(|limit| limit.as_deref().is_some_and(|limit| !limit.is_empty()))
+}
+
 /// Refuses what the engine can't do, by the name of the field.
 fn check_lacking(host: &HostConfig) -> Result<()> {
     let set = |list: &Option<Vec<String>>| list.as_deref().is_some_and(|list| !list.is_empty());
@@ -184,10 +195,82 @@ fn check_lacking(host: &HostConfig) -> Result<()> {
         () if mode(&host.pid_mode).starts_with("container:") => "PidMode container",
         () if mode(&host.network_mode).starts_with("container:") => "NetworkMode container",
         () if host.device_requests.as_deref().is_some_and(|d| !d.is_empty()) => "DeviceRequests",
+        () if !matches!(mode(&host.cgroup_parent).as_str(), "") => "CgroupParent",
+        () if set(&host.device_cgroup_rules) => "DeviceCgroupRules",
+        () if host.blkio_weight.unwrap_or(0) != 0 || has_blkio_limits(host) => "Blkio",
+        () if host.cpu_realtime_period.unwrap_or(0) != 0
+            || host.cpu_realtime_runtime.unwrap_or(0) != 0 =>
+        {
+            "CpuRealtimePeriod and CpuRealtimeRuntime"
+        }
         () if host.storage_opt.as_ref().is_some_and(|o| !o.is_empty()) => "StorageOpt",
         () if !matches!(mode(&host.userns_mode).as_str(), "" | "host") => "UsernsMode",
         () => return Ok(()),
     };
     let message = format!("{lacking} is not supported by this engine");
     Err(Error::new(ErrorClass::NotImplemented, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn refusal(config: Value, host: Value) -> Option<String> {
+        let mut config: ContainerConfig = serde_json::from_value(config).expect("a configuration");
+        config.cmd.get_or_insert_with(|| vec!["true".into()]);
+        let host: HostConfig = serde_json::from_value(host).expect("a host configuration");
+        let folder = PathBuf::from("/nowhere");
+        let engine = EngineConfig::new(folder.clone(), folder.clone(), folder);
+        check(&config, &host, &engine).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name() {
+        let lacking = |name: &str| format!("{name} is not supported by this engine");
+        let device = json!([{ "Path": "/dev/sda", "Rate": 1 }]);
+        for (host, expect) in [
+            (json!({}), None),
+            (json!({ "Memory": 6291456, "NanoCpus": 500_000_000 }), None),
+            (json!({ "CgroupParent": "/../../x" }), Some(lacking("CgroupParent"))),
+            (json!({ "DeviceCgroupRules": ["c 1:3 mr"] }), Some(lacking("DeviceCgroupRules"))),
+            (json!({ "BlkioWeight": 300 }), Some(lacking("Blkio"))),
+            (json!({ "BlkioDeviceReadBps": device }), Some(lacking("Blkio"))),
+            (
+                json!({ "CpuRealtimePeriod": 1000 }),
+                Some(lacking("CpuRealtimePeriod and CpuRealtimeRuntime")),
+            ),
+            (json!({ "Links": ["a:b"] }), Some(lacking("Links"))),
+            (json!({ "VolumesFrom": ["a"] }), Some(lacking("VolumesFrom"))),
+            (json!({ "NetworkMode": "container:a" }), Some(lacking("NetworkMode container"))),
+            (
+                json!({ "OomScoreAdj": 5000 }),
+                Some("Invalid value 5000, range for oom score adj is [-1000, 1000]".into()),
+            ),
+            (json!({ "Memory": 1 }), Some("Minimum memory limit allowed is 6MB".into())),
+            (
+                json!({ "AutoRemove": true, "RestartPolicy": { "Name": "always" } }),
+                Some("can't create 'AutoRemove' container with restart policy".into()),
+            ),
+            (json!({ "Runtime": "other" }), Some("unknown or invalid runtime name: other".into())),
+            (
+                json!({ "LogConfig": { "Type": "syslog" } }),
+                Some("logger: no log driver named 'syslog' is registered".into()),
+            ),
+        ] {
+            assert_eq!(refusal(json!({}), host.clone()), expect, "{host}");
+        }
+        for (config, expect) in [
+            (json!({ "Env": ["=x"] }), "invalid environment variable: =x"),
+            (
+                json!({ "WorkingDir": "tmp" }),
+                "the working directory 'tmp' is invalid, it needs to be an absolute path",
+            ),
+        ] {
+            assert_eq!(refusal(config.clone(), json!({})).as_deref(), Some(expect), "{config}");
+        }
+    }
 }

@@ -16,7 +16,7 @@ use tonic::Status;
 use super::membership::{RaftMember, annotate};
 use super::selection::{contains, contains_number, contains_prefix, match_labels};
 use super::{Control, at_version, invalid_argument, not_found, required};
-use crate::failure::{Failure, further_manager};
+use crate::failure::Failure;
 
 /// So long a removed node is remembered beyond its certificate's end.
 const EXPIRED_GRACE: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
@@ -60,9 +60,6 @@ pub(super) async fn update(
             let stored = transaction.get::<Node>(id).ok_or_else(|| not_found("node", id))?;
             if is_demotion(stored, &spec) {
                 check_demotion(control, transaction, id, &members)?;
-            }
-            if is_promotion(stored, &spec) {
-                return Err(further_manager().into());
             }
             let node = Node { spec: Some(spec), ..at_version(&**stored, version) };
             transaction.update(node)?;
@@ -111,10 +108,6 @@ fn admits(filters: &Filters, node: &Node) -> bool {
 
 fn desired_role(node: &Node) -> NodeRole {
     node.spec.as_ref().map_or(NodeRole::Worker, NodeSpec::desired_role)
-}
-
-fn is_promotion(node: &Node, spec: &NodeSpec) -> bool {
-    desired_role(node) == NodeRole::Worker && spec.desired_role() == NodeRole::Manager
 }
 
 fn is_demotion(node: &Node, spec: &NodeSpec) -> bool {

@@ -13,7 +13,7 @@ use tonic::Status;
 use tracing::debug;
 
 use super::still_starting;
-use crate::failure::{Failure, further_manager};
+use crate::failure::Failure;
 
 /// Admits a new node if its token is one of the cluster's; the token decides the role.
 pub(super) async fn admit(
@@ -26,9 +26,6 @@ pub(super) async fn admit(
             let role = role_of_token(cluster, &request.token).ok_or_else(|| {
                 Status::invalid_argument("A valid join token is necessary to join this cluster")
             })?;
-            if role == Role::Manager {
-                return Err(further_manager().into());
-            }
             // Identifiers have 127 random bits; a collision would be refused as an existing object.
             let node_id = new_id();
             let node = new_node(&node_id, role, &request, cluster.vxlanudp_port);

@@ -94,6 +94,7 @@ async fn the_token_decides_the_role() {
     for (token, availability, role) in [
         (tokens.worker.clone(), Availability::Drain, Role::Worker),
         (tokens.worker, Availability::Active, Role::Worker),
+        (tokens.manager, Availability::Active, Role::Manager),
     ] {
         let identity = world.join(token, availability).await.expect("joined");
         assert_eq!((identity.role, identity.organization.as_str()), (role, CLUSTER));
@@ -103,15 +104,6 @@ async fn the_token_decides_the_role() {
         assert_eq!((spec.availability(), node.role()), (availability, role.to_proto()));
         assert_eq!(spec.desired_role(), role.to_proto());
     }
-}
-
-#[tokio::test]
-async fn a_further_manager_is_refused_and_leaves_no_trace() {
-    let world = World::new().await;
-    let refused = world.join(world.tokens().manager, Availability::Active).await;
-    let error = refused.expect_err("refused").to_string();
-    assert!(error.contains("more than one manager is not supported yet"), "{error}");
-    assert_eq!(world.store.view().len::<Node>(), 0);
 }
 
 #[tokio::test]

@@ -63,6 +63,8 @@ impl MemberOptions {
             read_only_option: ReadOnlyOption::Safe,
             max_uncommitted_size: UNCOMMITTED_BYTES_MAX,
             max_committed_size_per_ready: APPLY_BYTES_MAX,
+            // Proposals that are appended together travel together; the transport cuts what is too large.
+            batch_append: true,
             ..Config::default()
         }
     }

@@ -380,6 +380,23 @@ fn a_leader_that_is_removed_steps_down() {
 }
 
 #[test]
+fn a_snapshot_for_one_newcomer_is_not_offered_to_the_next() {
+    let mut group = Group::of(1);
+    group.elect();
+    (0..20).for_each(|number| group.propose(1, number).expect("leads"));
+    group.hosts.get_mut(&1).expect("is there").compact(0);
+    for id in [2, 3] {
+        group.member(1).propose_change(ConfChangeType::AddNode, id, Vec::new()).expect("leads");
+        group.settle();
+        group.join(id, LogBatch::default());
+        // Well before the offer to the one before is dropped.
+        group.tick(4);
+    }
+    group.all_have(&(0..20).collect::<Vec<_>>());
+    assert_eq!(group.hosts[&3].restores, 1);
+}
+
+#[test]
 fn reads_are_confirmed_by_a_majority() {
     let mut group = Group::of(3);
     let leader = group.elect();

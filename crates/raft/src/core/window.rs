@@ -147,16 +147,24 @@ impl Storage for Window {
         Ok(self.last())
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
         let index_min = request_index.max(self.compacted.index);
         match &self.offer {
-            Some(offer) if position(offer).index >= index_min => Ok(offer.clone()),
+            Some(offer) if position(offer).index >= index_min && knows(offer, to) => {
+                Ok(offer.clone())
+            }
             _ => {
                 self.wanted.set(true);
                 Err(StorageError::SnapshotTemporarilyUnavailable.into())
             }
         }
     }
+}
+
+/// Whether a snapshot was taken with the member in the group: a member ignores one that does not know it.
+fn knows(snapshot: &Snapshot, id: u64) -> bool {
+    let members = snapshot.get_metadata().get_conf_state();
+    members.voters.contains(&id) || members.learners.contains(&id)
 }
 
 fn size(entry: &Entry) -> u64 {

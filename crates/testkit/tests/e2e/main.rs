@@ -5,6 +5,7 @@
 
 mod cluster;
 mod engine;
+mod managers;
 mod membership;
 mod registry;
 mod restart;

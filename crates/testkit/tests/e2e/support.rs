@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -154,4 +154,20 @@ pub(crate) fn request(engine: &impl Engine, method: &str, path: &str, body: &[u8
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
     let json = body.find('{').zip(body.rfind('}')).map(|(from, to)| &body[from..=to]);
     (status, json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or(Value::Null))
+}
+
+/// As [`request`], from a daemon that may end meanwhile: the status, if there was an answer.
+pub(crate) fn try_request(socket: &Path, method: &str, path: &str, body: &[u8]) -> Option<u16> {
+    let mut stream = UnixStream::connect(socket).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).ok()?;
+    stream.write_all(body).ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    String::from_utf8_lossy(&answer).split(' ').nth(1)?.parse().ok()
 }

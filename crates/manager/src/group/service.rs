@@ -1,0 +1,152 @@
+//! The service `Raft`: what other members send. For managers of this cluster only.
+//!
+//! Mirrors SwarmKit's `ProcessRaftMessage`, `StreamRaftMessage` and `ResolveAddress`; beyond it a message must come from
+//! the node that it names.
+
+use std::net::SocketAddr;
+
+use prost::Message as _;
+use swarm_ca::{Authorizer, Identity, Role};
+use swarm_proto::raftpb::{Message, MessageType};
+use swarm_proto::v1::raft_server::Raft;
+use swarm_proto::v1::{
+    ProcessRaftMessageRequest, ProcessRaftMessageResponse, ResolveAddressRequest,
+    ResolveAddressResponse, StreamRaftMessageRequest, StreamRaftMessageResponse,
+};
+use tonic::{Request, Response, Status, Streaming};
+use tracing::debug;
+
+use super::pieces::Assembly;
+use super::{ADDRESS_HEADER, ChangeError, Group, MEMBER_REMOVED};
+
+/// Takes messages for this member.
+#[derive(Clone)]
+pub(crate) struct RaftService {
+    group: Group,
+    authorizer: Authorizer,
+}
+
+/// Who sends, and where it says that it is dialled.
+struct Source {
+    identity: Identity,
+    addr: Option<String>,
+}
+
+impl RaftService {
+    pub(crate) fn new(group: Group, organization: &str) -> Self {
+        Self { group, authorizer: Authorizer::new(organization) }
+    }
+
+    fn source<T>(&self, request: &Request<T>) -> Result<Source, Status> {
+        let identity = self.authorizer.require(request, &[Role::Manager])?;
+        let addr = request.metadata().get(ADDRESS_HEADER).and_then(|addr| addr.to_str().ok());
+        Ok(Source { identity, addr: addr.map(str::to_owned) })
+    }
+
+    fn receive(&self, source: &Source, message: Message) -> Result<(), Status> {
+        let from = message.from();
+        if self.group.members.is_removed(from) {
+            return Err(Status::not_found(MEMBER_REMOVED));
+        }
+        if self.is_blacklisted(&source.identity.node_id) {
+            return Err(Status::permission_denied(format!(
+                "Permission denied: node {} was removed from swarm",
+                source.identity.node_id
+            )));
+        }
+        let Some(node) = self.group.node() else {
+            // What is dropped here must not pass for delivered.
+            return Err(Status::unavailable(ChangeError::NoMember.to_string()));
+        };
+        if message.to() != node.status().id {
+            debug!(raft.id = message.to(), "a message for another member");
+            return Ok(());
+        }
+        match self.group.members.get(from) {
+            Some(member) if member.node_id != source.identity.node_id => {
+                return Err(Status::permission_denied(format!(
+                    "node {} is not the member that it speaks for",
+                    source.identity.node_id
+                )));
+            }
+            Some(_) => self.note_address(from, source),
+            // The log will name it, or the vote is a stranger's.
+            None if is_vote(&message) => return Ok(()),
+            None => {}
+        }
+        // Only the leader proposes, so that proposals under way cannot conflict.
+        if message.r#type() == MessageType::MsgProp {
+            return Ok(());
+        }
+        if let Err(error) = node.step(&message.encode_to_vec()) {
+            debug!(raft.id = from, %error, "a message was dropped");
+        }
+        Ok(())
+    }
+
+    fn note_address(&self, from: u64, source: &Source) {
+        let Some(addr) = &source.addr else { return };
+        let is_dialled = |addr: &SocketAddr| !addr.ip().is_unspecified() && addr.port() != 0;
+        if addr.parse().ok().as_ref().is_some_and(is_dialled) {
+            self.group.transport.told(from, addr);
+        }
+    }
+
+    fn is_blacklisted(&self, node_id: &str) -> bool {
+        let tables = self.group.store.view();
+        tables
+            .cluster()
+            .is_some_and(|cluster| cluster.blacklisted_certificates.contains_key(node_id))
+    }
+}
+
+fn is_vote(message: &Message) -> bool {
+    matches!(message.r#type(), MessageType::MsgVote | MessageType::MsgPreVote)
+}
+
+#[tonic::async_trait]
+impl Raft for RaftService {
+    async fn process_raft_message(
+        &self,
+        request: Request<ProcessRaftMessageRequest>,
+    ) -> Result<Response<ProcessRaftMessageResponse>, Status> {
+        let source = self.source(&request)?;
+        if let Some(message) = request.into_inner().message {
+            self.receive(&source, message)?;
+        }
+        Ok(Response::new(ProcessRaftMessageResponse {}))
+    }
+
+    async fn stream_raft_message(
+        &self,
+        request: Request<Streaming<StreamRaftMessageRequest>>,
+    ) -> Result<Response<StreamRaftMessageResponse>, Status> {
+        let source = self.source(&request)?;
+        let mut pieces = request.into_inner();
+        let mut assembly = Assembly::default();
+        while let Some(piece) = pieces.message().await? {
+            if let Some(message) = piece.message {
+                assembly.add(message)?;
+            }
+        }
+        if let Some(message) = assembly.finish() {
+            self.receive(&source, message)?;
+        }
+        Ok(Response::new(StreamRaftMessageResponse {}))
+    }
+
+    async fn resolve_address(
+        &self,
+        request: Request<ResolveAddressRequest>,
+    ) -> Result<Response<ResolveAddressResponse>, Status> {
+        self.source(&request)?;
+        if self.group.node().is_none() {
+            return Err(Status::unknown(ChangeError::NoMember.to_string()));
+        }
+        let raft_id = request.into_inner().raft_id;
+        let addr = self.group.transport.address(raft_id);
+        let addr =
+            addr.ok_or_else(|| Status::not_found(format!("member {raft_id:x} not found")))?;
+        Ok(Response::new(ResolveAddressResponse { addr }))
+    }
+}
