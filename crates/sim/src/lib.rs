@@ -29,6 +29,7 @@ mod random;
 mod reports;
 mod run;
 mod term;
+mod torn;
 mod trace;
 mod worker;
 mod world;

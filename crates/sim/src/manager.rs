@@ -98,7 +98,7 @@ impl Manager {
         let machine: Box<dyn StateMachine> =
             Box::new(StoreMachine::new(store.clone(), Members::default()));
         let machine = env.checks.log.watch(self.id, machine);
-        let log = Box::new(self.disk.clone());
+        let log = self.disk.open()?;
         let (node, mut stepped) =
             RaftNode::stepped(config, log, machine, Arc::new(outbox.clone()))?;
         proposer.attach(node.clone());

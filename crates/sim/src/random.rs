@@ -38,6 +38,11 @@ impl Random {
         self.0.random()
     }
 
+    /// A generator of its own, whose draws change nothing here.
+    pub(crate) fn fork(&mut self) -> Self {
+        Self::new(self.seed())
+    }
+
     /// A fresh identifier.
     pub(crate) fn id(&mut self) -> String {
         format_id(self.0.random())
@@ -45,7 +50,7 @@ impl Random {
 
     /// A source of identifiers of its own.
     pub(crate) fn ids(&mut self) -> IdSource {
-        let mut fork = Self::new(self.seed());
+        let mut fork = self.fork();
         Box::new(move || fork.id())
     }
 }

@@ -31,6 +31,7 @@ pub(crate) enum Event {
     Operator,
     Fault,
     FairWeather,
+    Room { manager: u64 },
     Flicker { left: usize },
 }
 
@@ -179,6 +180,11 @@ impl World {
             Event::Operator => self.operate(),
             Event::Fault => self.fault(),
             Event::Flicker { left } => self.flicker(left),
+            Event::Room { manager } => {
+                if let Some(machine) = self.managers.get(&manager) {
+                    machine.disk.make_room();
+                }
+            }
             Event::FairWeather => self.net.weather = self.usual_weather(),
         }
     }
@@ -265,7 +271,6 @@ impl World {
             true => machine.disk.crash(&mut self.env.random),
             false => machine.disk.settle(),
         }
-        machine.disk.set_fault(None);
         self.env.note(format_args!("manager {id} is gone (power: {is_power})"));
         self.break_conns(Place::Manager(id), is_power);
         self.after(pause, Event::StartManager { manager: id });
@@ -443,6 +448,10 @@ impl World {
     pub(crate) fn spoil_disk(&mut self, id: u64, fault: DiskFault) {
         if let Some(machine) = self.managers.get(&id) {
             machine.disk.set_fault(Some(fault));
+        }
+        if fault == DiskFault::Full {
+            let pause = self.env.random.millis(100, 8000);
+            self.after(pause, Event::Room { manager: id });
         }
     }
 }
