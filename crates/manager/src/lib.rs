@@ -23,6 +23,7 @@ mod member_file;
 mod node_ca;
 mod presence;
 mod role_manager;
+pub mod roles;
 mod services;
 mod term;
 

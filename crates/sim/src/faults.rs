@@ -175,6 +175,7 @@ impl World {
 
     fn hand_over(&mut self, to: u64) {
         let Some(leader) = self.leader() else { return };
+        let Some(to) = self.process(to).map(|process| process.raft_id()) else { return };
         self.env.note(format_args!("manager {leader} hands over to {to}"));
         if let Some(process) = self.process(leader) {
             process.transfer(to);
@@ -184,7 +185,7 @@ impl World {
 
     fn change_members(&mut self, manager: u64) {
         match self.env.random.chance(500) {
-            true => self.operator.grow(),
+            true => self.operator.grow(&mut self.env.random),
             false => self.operator.shrink(manager),
         }
     }

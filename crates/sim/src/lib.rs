@@ -12,6 +12,7 @@
 //! docs/simulation.md says what is covered and how to replay.
 
 mod agent;
+mod authority;
 mod checks;
 mod client;
 mod clock;
@@ -28,6 +29,7 @@ mod planted;
 mod random;
 mod reports;
 mod run;
+mod seat;
 mod term;
 mod torn;
 mod trace;

@@ -1,10 +1,12 @@
 //! A manager: the real Raft member and store over a simulated disk and network, and its duties while it leads.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use prost::Message as _;
+use swarm_manager::roles;
 use swarm_proto::v1::RaftMember;
 use swarm_raft::{
     MemberChange, Members, Outgoing, RaftConfig, RaftError, RaftNode, RaftProposer, StateMachine,
@@ -19,8 +21,11 @@ use crate::clock;
 use crate::disk::Disk;
 use crate::env::{Answer, Call, Effect, Env, Outcome};
 use crate::net::ConnId;
+use crate::seat::{Seat, machine_of, node_id};
 use crate::term::Term;
 
+/// Who was not heard of for so long is out of reach, as for the managers' transport.
+const ACTIVE_MAX: Duration = Duration::from_secs(3);
 /// A turn gives rise to others as long as something is proposed; more of them than this never end.
 const TURNS_MAX: usize = 1000;
 
@@ -31,6 +36,9 @@ pub(crate) struct Manager {
     /// How far its clock is ahead, in milliseconds.
     pub(crate) ahead_ms: i64,
     pub(crate) boot: u64,
+    /// Whether the machine runs, with or without a manager.
+    pub(crate) is_up: bool,
+    pub(crate) seat: Seat,
     pub(crate) process: Option<Process>,
 }
 
@@ -41,6 +49,9 @@ pub(crate) struct Process {
     stepped: Stepped,
     store: Store,
     watch: Watch,
+    members: Members,
+    /// When each other member was last heard of.
+    heard: BTreeMap<u64, Duration>,
     outbox: Outbox,
     term: Option<Term>,
     requests: Vec<Request>,
@@ -78,12 +89,14 @@ impl Outbox {
 
 /// What is told about a member.
 pub(crate) fn context(id: u64) -> Vec<u8> {
-    RaftMember { raft_id: id, node_id: format!("m{id}"), ..RaftMember::default() }.encode_to_vec()
+    let node_id = node_id(machine_of(id));
+    RaftMember { raft_id: id, node_id, ..RaftMember::default() }.encode_to_vec()
 }
 
 impl Manager {
-    pub(crate) fn new(id: u64, env: &Env) -> Self {
-        Self { id, disk: Disk::new(env.options.bug), ahead_ms: 0, boot: 0, process: None }
+    pub(crate) fn new(id: u64, env: &Env, seat: Seat) -> Self {
+        let disk = Disk::new(env.options.bug);
+        Self { id, disk, ahead_ms: 0, boot: 0, is_up: true, seat, process: None }
     }
 
     /// Starts the process over what the disk holds.
@@ -94,19 +107,30 @@ impl Manager {
         let proposer = Arc::new(RaftProposer::default());
         let store = Store::with_clock(proposer.clone(), clock::now);
         let watch = store.watch();
-        let outbox = Outbox::default();
+        let (outbox, members) = (Outbox::default(), Members::default());
         let machine: Box<dyn StateMachine> =
-            Box::new(StoreMachine::new(store.clone(), Members::default()));
-        let machine = env.checks.log.watch(self.id, machine);
+            Box::new(StoreMachine::new(store.clone(), members.clone()));
+        let id = config.member.id;
+        let machine = env.checks.log.watch(id, machine, store.clone(), members.clone());
         let log = self.disk.open()?;
         let (node, mut stepped) =
             RaftNode::stepped(config, log, machine, Arc::new(outbox.clone()))?;
         proposer.attach(node.clone());
         stepped.begin()?;
-        let (id, term, requests, reads) = (self.id, None, Vec::new(), Vec::new());
-        self.process =
-            Some(Process { id, node, stepped, store, watch, outbox, term, requests, reads });
-        env.note(format_args!("manager {} starts ({})", self.id, self.boot));
+        self.process = Some(Process {
+            id,
+            node,
+            stepped,
+            store,
+            watch,
+            members,
+            heard: BTreeMap::new(),
+            outbox,
+            term: None,
+            requests: Vec::new(),
+            reads: Vec::new(),
+        });
+        env.note(format_args!("manager {id} starts ({})", self.boot));
         Ok(())
     }
 }
@@ -129,7 +153,10 @@ impl Process {
             self.answer(env);
             self.answer_reads(env);
             let is_busy = match &mut self.term {
-                Some(term) => term.work(env, &self.store),
+                Some(term) => {
+                    let (node, members, heard) = (&self.node, &self.members, &self.heard);
+                    term.work(env, &self.store, &Peers { node, members, heard })
+                }
                 None => false,
             };
             if env.checks.violation().is_some() || !is_busy {
@@ -251,7 +278,8 @@ impl Process {
     }
 
     /// A message of another member.
-    pub(crate) fn step(&mut self, message: &[u8]) {
+    pub(crate) fn step(&mut self, now: Duration, from: u64, message: &[u8]) {
+        self.heard.insert(from, now);
         // A member that has stopped, or is behind, drops it: Raft repeats what matters.
         let _ = self.node.step(message);
     }
@@ -264,9 +292,35 @@ impl Process {
         let _ = self.node.transfer_leadership(to);
     }
 
-    /// Changes the membership; the outcome is seen in the status.
-    pub(crate) fn change(&mut self, change: MemberChange) {
-        drop(self.node.propose_change(change));
+    /// Changes the membership.
+    pub(crate) fn change(
+        &mut self,
+        change: MemberChange,
+    ) -> oneshot::Receiver<Result<u64, RaftError>> {
+        self.node.propose_change(change)
+    }
+
+    /// Whether the others would have a quorum without this member.
+    pub(crate) fn can_remove(&self, now: Duration, raft_id: u64) -> bool {
+        let (node, members, heard) = (&self.node, &self.members, &self.heard);
+        Peers { node, members, heard }.can_remove(now, raft_id)
+    }
+
+    /// Whether the log says that this member was removed.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.members.is_removed(self.id)
+    }
+
+    pub(crate) fn members(&self) -> &Members {
+        &self.members
+    }
+
+    pub(crate) fn raft_id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        self.store.clone()
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -275,6 +329,32 @@ impl Process {
 
     pub(crate) fn tables(&self) -> Tables {
         self.store.view()
+    }
+}
+
+/// The group as a member sees it.
+pub(crate) struct Peers<'a> {
+    pub(crate) node: &'a RaftNode,
+    pub(crate) members: &'a Members,
+    heard: &'a BTreeMap<u64, Duration>,
+}
+
+impl Peers<'_> {
+    fn is_active(&self, now: Duration, raft_id: u64) -> bool {
+        raft_id == self.node.status().id
+            || self.heard.get(&raft_id).is_some_and(|heard| *heard + ACTIVE_MAX >= now)
+    }
+
+    pub(crate) fn can_remove(&self, now: Duration, raft_id: u64) -> bool {
+        let voters = self.node.status().voters;
+        roles::can_remove(&voters, raft_id, |voter| self.is_active(now, voter))
+    }
+
+    /// Who might lead instead.
+    pub(crate) fn heir(&self, now: Duration) -> Option<u64> {
+        let status = self.node.status();
+        let others = status.voters.iter().copied().filter(|voter| *voter != status.id);
+        others.into_iter().find(|voter| self.is_active(now, *voter))
     }
 }
 

@@ -1,19 +1,25 @@
-//! The operator: founds the cluster, and adds and removes managers, one at a time, until it has come about.
+//! The operator: founds the cluster, and wants now these and now those machines to be managers.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use swarm_ca::Role;
 use swarm_proto::v1::{Annotations, Cluster, ClusterSpec, Node, NodeSpec};
-use swarm_raft::{MemberChange, Status};
 use swarm_store::{DEFAULT_CLUSTER_NAME, Error, Transaction};
 
-use crate::manager::context;
+use crate::authority::{CLUSTER, founder};
+use crate::random::Random;
+use crate::seat::{node_id, set_role};
 use crate::world::{Event, World};
 
+/// The machine that founds the cluster.
+pub(crate) const FOUNDER: u64 = 1;
 /// Fewer managers than this are never wanted.
 const MANAGERS_MIN: usize = 3;
 /// More neither.
 const MANAGERS_MAX: usize = 6;
+/// Machines that are ever used for managers.
+const MACHINES_MAX: u64 = 8;
 /// How often the operator looks.
 const PERIOD: Duration = Duration::from_millis(500);
 
@@ -22,47 +28,42 @@ const PERIOD: Duration = Duration::from_millis(500);
 pub(crate) struct Operator {
     nodes: Vec<String>,
     wanted: BTreeSet<u64>,
-    removed: BTreeSet<u64>,
     last: u64,
     is_founded: bool,
 }
 
 impl Operator {
     pub(crate) fn new(nodes: Vec<String>, managers: u64) -> Self {
-        let wanted = (1..=managers).collect();
-        Self { nodes, wanted, removed: BTreeSet::new(), last: managers, is_founded: false }
+        Self { nodes, wanted: (1..=managers).collect(), last: managers, is_founded: false }
     }
 
-    pub(crate) fn is_removed(&self, id: u64) -> bool {
-        self.removed.contains(&id)
-    }
-
+    /// The machines that are to be managers.
     pub(crate) fn wanted(&self) -> &BTreeSet<u64> {
         &self.wanted
     }
 
-    /// Wants another manager.
-    pub(crate) fn grow(&mut self) {
-        if self.wanted.len() < MANAGERS_MAX {
-            self.last += 1;
-            self.wanted.insert(self.last);
+    /// Wants another manager: a new machine, or one that was demoted.
+    pub(crate) fn grow(&mut self, random: &mut Random) {
+        if self.wanted.len() >= MANAGERS_MAX {
+            return;
+        }
+        let demoted: Vec<u64> = (1..=self.last).filter(|id| !self.wanted.contains(id)).collect();
+        match random.pick(&demoted) {
+            Some(id) if self.last >= MACHINES_MAX || random.chance(500) => {
+                self.wanted.insert(id);
+            }
+            _ => {
+                self.last += 1;
+                self.wanted.insert(self.last);
+            }
         }
     }
 
-    /// Wants a manager gone; not the founder, whose configuration would found a group anew.
+    /// Wants a manager demoted.
     pub(crate) fn shrink(&mut self, id: u64) {
-        if self.wanted.len() > MANAGERS_MIN && id != 1 {
+        if self.wanted.len() > MANAGERS_MIN {
             self.wanted.remove(&id);
         }
-    }
-
-    /// The next change of a group of these voters.
-    fn next(&self, status: &Status) -> Option<MemberChange> {
-        let voters: BTreeSet<u64> = status.voters.iter().copied().collect();
-        let added = self.wanted.difference(&voters).next();
-        let removed = voters.difference(&self.wanted).next();
-        let add = added.map(|id| MemberChange::Added { id: *id, context: context(*id) });
-        add.or_else(|| removed.map(|id| MemberChange::Removed { id: *id }))
     }
 }
 
@@ -71,22 +72,28 @@ impl World {
     pub(crate) fn operate(&mut self) {
         self.after(PERIOD, Event::Operator);
         let Some(leader) = self.leader() else { return };
-        let Some(status) = self.process(leader).map(|process| process.status()) else { return };
         if !self.operator.is_founded {
             self.found(leader);
         }
-        self.retire(&status);
-        let Some(change) = self.operator.next(&status) else { return };
-        if let MemberChange::Added { id, .. } = &change
-            && !self.managers.contains_key(id)
-        {
-            self.add_manager(*id);
+        let wanted = self.operator.wanted.clone();
+        for id in &wanted {
+            if !self.managers.contains_key(id) {
+                // Half of them join as workers, and are promoted.
+                let is_manager = self.env.random.chance(500);
+                self.add_machine(*id, if is_manager { Role::Manager } else { Role::Worker });
+            }
         }
-        self.env.note(format_args!("operator asks manager {leader}: {}", describe(&change)));
-        if let Some(process) = self.process(leader) {
-            process.change(change);
-            self.turn(leader, false);
+        let now = self.env.now;
+        let Some(machine) = self.managers.get(&leader) else { return };
+        crate::clock::set(now, machine.ahead_ms);
+        let machines: Vec<u64> = self.managers.keys().copied().collect();
+        let Some(process) = self.process(leader) else { return };
+        for id in machines {
+            let role = if wanted.contains(&id) { Role::Manager } else { Role::Worker };
+            // What was refused, or could not be written, is asked for again.
+            let _ = set_role(process, now, id, role);
         }
+        self.turn(leader, false);
     }
 
     fn found(&mut self, leader: u64) {
@@ -99,30 +106,6 @@ impl World {
             self.turn(leader, false);
         }
     }
-
-    /// Managers that are no longer voters are switched off for good.
-    fn retire(&mut self, status: &Status) {
-        let gone: Vec<u64> = self
-            .managers
-            .keys()
-            .filter(|id| !self.operator.wanted.contains(id) && !status.voters.contains(id))
-            .copied()
-            .collect();
-        for id in gone {
-            self.env.note(format_args!("manager {id} is retired"));
-            self.operator.removed.insert(id);
-            self.break_conns(crate::net::Place::Manager(id), false);
-            self.managers.remove(&id);
-        }
-    }
-}
-
-fn describe(change: &MemberChange) -> String {
-    match change {
-        MemberChange::Added { id, .. } => format!("add {id}"),
-        MemberChange::Removed { id } => format!("remove {id}"),
-        other => format!("{other:?}"),
-    }
 }
 
 /// The cluster and its nodes, as `swarm_manager` and its certificate authority make them.
@@ -133,7 +116,8 @@ fn found(transaction: &mut Transaction<'_>, nodes: &[String]) -> Result<(), Erro
     let name = DEFAULT_CLUSTER_NAME.to_owned();
     let annotations = Some(Annotations { name, ..Annotations::default() });
     let spec = Some(ClusterSpec { annotations, ..ClusterSpec::default() });
-    transaction.create(Cluster { id: "cluster".into(), spec, ..Cluster::default() })?;
+    transaction.create(Cluster { id: CLUSTER.to_owned(), spec, ..Cluster::default() })?;
+    transaction.create(founder(&node_id(FOUNDER)))?;
     nodes.iter().try_for_each(|id| {
         let spec = Some(NodeSpec::default());
         transaction.create(Node { id: id.clone(), spec, ..Node::default() })

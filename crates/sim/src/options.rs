@@ -16,18 +16,21 @@ pub enum Bug {
     StatusGoesBack,
     /// The dispatcher sends a task to another node as well.
     SendToWrongNode,
+    /// Who wants to be a manager is admitted to the group, demoted or not.
+    AdmitAnybody,
     /// The scheduler is not shown which ports tasks publish.
     BlindToPorts,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::AcknowledgeBeforeFlush,
         Self::ForgetVote,
         Self::DropStatus,
         Self::StatusGoesBack,
         Self::SendToWrongNode,
+        Self::AdmitAnybody,
         Self::BlindToPorts,
     ];
 }

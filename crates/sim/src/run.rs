@@ -4,8 +4,14 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use swarm_ca::Role;
+use swarm_proto::v1::Node;
+use swarm_store::Tables;
+
 use crate::checks::{difference, unconverged};
+use crate::manager::Manager;
 use crate::options::Options;
+use crate::seat::{machine_of, node_id};
 use crate::world::World;
 
 /// Services have converged when they have been so for this long.
@@ -163,12 +169,34 @@ fn disagreement(world: &mut World) -> Option<String> {
     let wanted: Vec<u64> = world.operator.wanted().iter().copied().collect();
     let process = world.process(leader)?;
     let (status, tables) = (process.status(), process.tables());
-    if status.voters != wanted {
+    let voters: Vec<u64> = status.voters.iter().copied().map(machine_of).collect();
+    if voters != wanted {
         return Some(format!("the members are {:?} instead of {wanted:?}", status.voters));
+    }
+    let misplaced =
+        world.managers.values().find_map(|machine| misplaced(machine, &wanted, &tables));
+    if misplaced.is_some() {
+        return misplaced;
     }
     wanted.into_iter().find_map(|id| {
         let Some(process) = world.process(id) else { return Some(format!("{id} does not run")) };
         let other = process.tables();
         difference(&tables, &other).map(|what| format!("{leader} and {id}: {what}"))
+    })
+}
+
+/// Roles, certificates and managers go together.
+fn misplaced(machine: &Manager, wanted: &[u64], tables: &Tables) -> Option<String> {
+    let role = if wanted.contains(&machine.id) { Role::Manager } else { Role::Worker };
+    let node = tables.get::<Node>(&node_id(machine.id));
+    let given = node.and_then(|node| Role::from_proto(node.role));
+    let is_right = given == Some(role)
+        && machine.seat.certificate == Some(role)
+        && machine.process.is_some() == (role == Role::Manager);
+    (!is_right).then(|| {
+        format!(
+            "machine {} is to be a {role}: its node's role is {given:?}, its certificate {:?}",
+            machine.id, machine.seat.certificate
+        )
     })
 }

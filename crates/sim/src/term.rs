@@ -1,4 +1,5 @@
-//! What a manager does while it leads: the control loops, as the manager's driver runs them, and the dispatcher.
+//! What a manager does while it leads: the control loops, as the manager's driver runs them, the dispatcher, and nodes'
+//! roles.
 
 use std::time::Duration;
 
@@ -7,8 +8,10 @@ use swarm_store::{Commit, ControlLoop, Error, LoopDriver, Store};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
+use crate::authority::Authority;
 use crate::dispatcher::Dispatcher;
 use crate::env::{Call, Env};
+use crate::manager::Peers;
 use crate::net::ConnId;
 use crate::options::Bug;
 use crate::planted::blind;
@@ -21,6 +24,7 @@ pub(crate) struct Term {
     rest: Rest,
     written: Option<oneshot::Receiver<Result<(), Error>>>,
     dispatcher: Dispatcher,
+    authority: Authority,
     /// The loops found that leadership is lost.
     is_over: bool,
 }
@@ -49,6 +53,7 @@ impl Term {
             rest: Rest { until: Some(env.now), is_deaf: false },
             written: None,
             dispatcher: Dispatcher::begin(env, manager, store),
+            authority: Authority::default(),
             is_over: false,
         }
     }
@@ -63,9 +68,10 @@ impl Term {
     }
 
     /// Whatever can be done now; whether something was proposed.
-    pub(crate) fn work(&mut self, env: &mut Env, store: &Store) -> bool {
+    pub(crate) fn work(&mut self, env: &mut Env, store: &Store, peers: &Peers<'_>) -> bool {
         let cycled = self.cycle(env, store);
-        self.dispatcher.work(env, store) || cycled
+        let in_line = self.authority.work(env, store, peers);
+        self.dispatcher.work(env, store) || cycled || in_line
     }
 
     /// The same as `swarm_manager`'s control driver does, without waiting.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use swarm_ca::Role;
 use swarm_raft::{RaftConfig, RaftError};
 
 use crate::client::Client;
@@ -10,8 +11,9 @@ use crate::disk::DiskFault;
 use crate::env::{Answer, Call, Effect, Env, Outcome, Timer};
 use crate::manager::{GroupOptions, Manager, TICK, config, context};
 use crate::net::{ConnId, Net, Place};
-use crate::operator::Operator;
+use crate::operator::{FOUNDER, Operator};
 use crate::options::Options;
+use crate::seat::{Seat, machine_of};
 use crate::worker::Worker;
 
 /// What happens at some time.
@@ -25,7 +27,8 @@ pub(crate) enum Event {
     LostByWorker { worker: u64, boot: u64, conn: ConnId },
     LostByManager { manager: u64, boot: u64, conn: ConnId },
     Timer { worker: u64, boot: u64, timer: Timer },
-    StartManager { manager: u64 },
+    StartMachine { machine: u64 },
+    Attend { machine: u64 },
     StartWorker { worker: u64 },
     Client(usize),
     Operator,
@@ -79,7 +82,9 @@ impl World {
             group,
             events: 0,
         };
-        world.add_manager(1);
+        world.managers.insert(FOUNDER, Manager::new(FOUNDER, &world.env, Seat::founder(FOUNDER)));
+        world.start_manager(FOUNDER);
+        world.attend(FOUNDER);
         for worker in 1..=workers {
             let after = world.env.random.millis(0, 2000);
             world.after(after, Event::StartWorker { worker });
@@ -91,10 +96,11 @@ impl World {
         world
     }
 
-    /// A machine for a manager; its process starts at once.
-    pub(crate) fn add_manager(&mut self, id: u64) {
-        self.managers.insert(id, Manager::new(id, &self.env));
-        self.start_manager(id);
+    /// A machine for a manager, which joins with a token for this role.
+    pub(crate) fn add_machine(&mut self, id: u64, token: Role) {
+        let seat = Seat::newcomer(token);
+        self.managers.insert(id, Manager::new(id, &self.env, seat));
+        self.attend(id);
     }
 
     pub(crate) fn after(&mut self, pause: Duration, event: Event) {
@@ -142,9 +148,9 @@ impl World {
             }
             Event::Raft { to, body } => self.deliver(to, &body),
             Event::SnapshotSent { from, to, sent } => {
-                if let Some(process) = self.process(from) {
+                if let Some(process) = self.member(from) {
                     process.snapshot_sent(to, sent);
-                    self.turn(from, false);
+                    self.turn(machine_of(from), false);
                 }
             }
             Event::Call { conn, call } => self.deliver_call(conn, call),
@@ -170,7 +176,13 @@ impl World {
                 }
             }
             Event::Timer { worker, boot, timer } => self.timer(worker, boot, timer),
-            Event::StartManager { manager } => self.start_manager(manager),
+            Event::StartMachine { machine } => {
+                if let Some(machine) = self.managers.get_mut(&machine) {
+                    machine.is_up = true;
+                }
+                self.follow_post(machine);
+            }
+            Event::Attend { machine } => self.attend(machine),
             Event::StartWorker { worker } => {
                 if let Some(worker) = self.workers.get_mut(&worker).filter(|w| w.agent.is_none()) {
                     worker.start(&mut self.env);
@@ -190,10 +202,20 @@ impl World {
     }
 
     fn deliver(&mut self, to: u64, body: &[u8]) {
-        if let Some(process) = self.process(to) {
-            process.step(body);
-            self.turn(to, false);
+        let Ok(from) = swarm_raft::wire::decode(body).map(|message| message.from) else { return };
+        let now = self.env.now;
+        let Some(process) = self.member(to) else { return };
+        if process.members().is_removed(from) {
+            // As the managers' own service answers.
+            if let Some(machine) = self.managers.get_mut(&machine_of(from))
+                && machine.seat.raft_id == Some(from)
+            {
+                machine.seat.is_told_removed = true;
+            }
+            return;
         }
+        process.step(now, from, body);
+        self.turn(machine_of(to), false);
     }
 
     fn deliver_call(&mut self, conn: ConnId, call: Call) {
@@ -237,6 +259,11 @@ impl World {
         self.managers.get_mut(&id)?.process.as_mut()
     }
 
+    /// The process of the member with this raft ID.
+    fn member(&mut self, raft_id: u64) -> Option<&mut crate::manager::Process> {
+        self.process(machine_of(raft_id)).filter(|process| process.raft_id() == raft_id)
+    }
+
     /// A manager does what it can; one that fails is gone, and is started again.
     pub(crate) fn turn(&mut self, id: u64, ticked: bool) {
         let Some(machine) = self.managers.get_mut(&id) else { return };
@@ -271,26 +298,29 @@ impl World {
             true => machine.disk.crash(&mut self.env.random),
             false => machine.disk.settle(),
         }
+        machine.is_up = false;
         self.env.note(format_args!("manager {id} is gone (power: {is_power})"));
         self.break_conns(Place::Manager(id), is_power);
-        self.after(pause, Event::StartManager { manager: id });
+        self.after(pause, Event::StartMachine { machine: id });
     }
 
-    fn start_manager(&mut self, id: u64) {
-        if self.operator.is_removed(id) {
-            return;
-        }
-        let config: RaftConfig = config(id, self.group);
-        let config = if id == 1 { config.founding(context(id)) } else { config };
-        let Some(machine) = self.managers.get_mut(&id).filter(|machine| machine.process.is_none())
+    pub(crate) fn start_manager(&mut self, id: u64) {
+        let group = self.group;
+        let Some(machine) =
+            self.managers.get_mut(&id).filter(|machine| machine.is_up && machine.process.is_none())
         else {
             return;
         };
+        let Some(raft_id) = machine.seat.raft_id else { return };
+        let config: RaftConfig = config(raft_id, group);
+        let is_founder = Seat::founder(FOUNDER).raft_id == Some(raft_id);
+        let config = if is_founder { config.founding(context(raft_id)) } else { config };
         if let Err(error) = machine.start(&mut self.env, config) {
             if matches!(error, RaftError::Log(_)) {
                 machine.disk.crash(&mut self.env.random);
+                machine.is_up = false;
                 self.env.note(format_args!("manager {id} cannot start: {error}"));
-                return self.after(Duration::from_secs(1), Event::StartManager { manager: id });
+                return self.after(Duration::from_secs(1), Event::StartMachine { machine: id });
             }
             let what = format!("members start again: {id} does not: {error:?}");
             return self.env.checks.expect(Err(what));
@@ -351,14 +381,14 @@ impl World {
     }
 
     fn send(&mut self, from: u64, to: u64, body: &[u8], is_snapshot: bool) {
-        let (a, b) = (Place::Manager(from), Place::Manager(to));
+        let (a, b) = (Place::Manager(machine_of(from)), Place::Manager(machine_of(to)));
         let arrivals = self.net.datagram(self.env.now, &mut self.env.random, a, b);
         if is_snapshot {
             let sent = !arrivals.is_empty();
             self.env.note(format_args!("manager {from} sends {to} a snapshot (arrives: {sent})"));
             self.after(Duration::from_millis(20), Event::SnapshotSent { from, to, sent });
         }
-        self.tempt(from, body);
+        self.tempt(machine_of(from), body);
         for at in arrivals {
             self.at(at, Event::Raft { to, body: body.to_vec() });
         }
@@ -436,7 +466,7 @@ impl World {
     pub(crate) fn leader(&self) -> Option<u64> {
         let status = |machine: &Manager| machine.process.as_ref().map(|process| process.status());
         let serving = self.managers.values().filter_map(status).filter(|status| status.serving);
-        serving.max_by_key(|status| status.term).map(|status| status.id)
+        serving.max_by_key(|status| status.term).map(|status| machine_of(status.id))
     }
 
     /// What runs on each worker.

@@ -29,6 +29,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::control::{RaftMember, RaftMembership};
+use crate::roles;
 pub(crate) use membership::MembershipService;
 pub(crate) use service::RaftService;
 pub(crate) use transport::PeerTransport;
@@ -104,7 +105,7 @@ impl Group {
         let Some(node) = self.node() else { return false };
         let status = node.status();
         let is_active = |id: u64| id == status.id || self.transport.is_active(id);
-        can_remove(&status.voters, raft_id, is_active)
+        roles::can_remove(&status.voters, raft_id, is_active)
     }
 
     /// Removes a member, unless the rest would lose its quorum.
@@ -202,40 +203,5 @@ impl RaftMembership for Group {
 
     fn can_remove(&self, raft_id: u64) -> bool {
         Group::can_remove(self, raft_id)
-    }
-}
-
-/// Whether a majority of the voters that remain is in reach.
-fn can_remove(voters: &[u64], raft_id: u64, is_active: impl Fn(u64) -> bool) -> bool {
-    let rest: Vec<u64> = voters.iter().copied().filter(|voter| *voter != raft_id).collect();
-    let active = rest.iter().filter(|voter| is_active(**voter)).count();
-    active > rest.len() / 2
-}
-
-#[cfg(test)]
-mod tests {
-    use super::can_remove;
-
-    #[test]
-    fn a_quorum_must_remain() {
-        let ids = |count: u64| (1..=count).collect::<Vec<_>>();
-        // Voters, how many of them are out of reach (the last ones), who is to go.
-        for (voters, lost, raft_id, expect) in [
-            (1, 0, 1, false),
-            (2, 0, 1, true),
-            (2, 1, 2, true),
-            (2, 1, 1, false),
-            (3, 0, 3, true),
-            (3, 1, 3, true),
-            (3, 1, 2, false),
-            (5, 2, 5, true),
-            (5, 2, 1, false),
-            (9, 4, 1, false),
-            (9, 4, 9, true),
-        ] {
-            let is_active = |id| id <= voters - lost;
-            let can = can_remove(&ids(voters), raft_id, is_active);
-            assert_eq!(can, expect, "{voters} voters, {lost} lost, {raft_id} goes");
-        }
     }
 }

@@ -4,7 +4,14 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use swarm_raft::{Capture, Committed, Leadership, MachineError, MemberChange, StateMachine};
+use prost::Message as _;
+use swarm_proto::v1::RaftMember;
+use swarm_raft::{
+    Capture, Committed, Leadership, MachineError, MemberChange, Members, StateMachine,
+};
+use swarm_store::{Commit, Store};
+
+use super::roles::{Certified, check_leave};
 
 /// What is committed, as the first member that applied it saw it; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +22,7 @@ pub(crate) struct CommittedLog {
 #[derive(Debug, Default)]
 struct Content {
     entries: BTreeMap<u64, (u64, u64)>,
+    certified: Certified,
     violation: Option<String>,
 }
 
@@ -33,8 +41,23 @@ impl CommittedLog {
         &self,
         member: u64,
         machine: Box<dyn StateMachine>,
+        store: Store,
+        members: Members,
     ) -> Box<dyn StateMachine> {
-        Box::new(Watched { log: self.clone(), member, applied: 0, machine })
+        Box::new(Watched { log: self.clone(), member, applied: 0, machine, store, members })
+    }
+
+    /// Takes note of the certificates that a commit issues.
+    pub(crate) fn certify(&self, commit: &Commit) {
+        self.content().certified.see(commit);
+    }
+
+    /// A member learns that another joins.
+    fn check_join(&self, joins: &RaftMember, store: &Store) {
+        let content = &mut *self.content();
+        if let Err(violation) = content.certified.check_join(&store.view(), joins) {
+            content.violation.get_or_insert(violation);
+        }
     }
 
     fn see(&self, member: u64, entry: &Committed<'_>) {
@@ -66,6 +89,8 @@ struct Watched {
     member: u64,
     applied: u64,
     machine: Box<dyn StateMachine>,
+    store: Store,
+    members: Members,
 }
 
 impl StateMachine for Watched {
@@ -78,10 +103,20 @@ impl StateMachine for Watched {
             ));
         }
         self.applied = entry.index;
-        self.machine.apply(entry)
+        let before = self.store.view();
+        self.machine.apply(entry)?;
+        if let Err(violation) = check_leave(&before, &self.store.view(), &self.members) {
+            self.log.fail(violation);
+        }
+        Ok(())
     }
 
     fn membership(&mut self, index: u64, change: MemberChange) {
+        if let MemberChange::Added { context, .. } = &change
+            && let Ok(member) = RaftMember::decode(context.as_slice())
+        {
+            self.log.check_join(&member, &self.store);
+        }
         self.machine.membership(index, change);
     }
 

@@ -5,6 +5,7 @@ mod converged;
 mod leaders;
 mod log;
 pub(crate) mod ports;
+mod roles;
 mod running;
 mod tasks;
 
@@ -41,6 +42,7 @@ impl Checks {
         let result = tasks::check(commit)
             .and_then(|()| ports::check(commit))
             .map_err(|violation| format!("manager {manager}: {violation}"));
+        self.log.certify(commit);
         self.expect(result);
     }
 
