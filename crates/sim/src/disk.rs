@@ -174,9 +174,10 @@ impl LogStore for OpenDisk {
 
     fn write(&mut self, batch: LogBatch<'_>) -> Result<(), LogError> {
         let state = &mut *self.disk.state();
+        let flushes = state.bug != Some(Bug::AcknowledgeBeforeFlush);
         match state.fault {
             Some(DiskFault::Full) => return Err(failed(io::ErrorKind::StorageFull)),
-            Some(DiskFault::Crash) => {
+            Some(DiskFault::Crash) if flushes => {
                 let before = directory();
                 torn::copy(state.dir.path(), before.path())
                     .map_err(|error| failed(error.kind()))?;
@@ -184,9 +185,13 @@ impl LogStore for OpenDisk {
                 state.before = Some(before);
                 return Err(failed(io::ErrorKind::Interrupted));
             }
+            Some(DiskFault::Crash) => {
+                state.unflushed.push(Written::of(batch));
+                return Err(failed(io::ErrorKind::Interrupted));
+            }
             None => {}
         }
-        if state.bug != Some(Bug::AcknowledgeBeforeFlush) {
+        if flushes {
             return self.log.write(batch);
         }
         state.unflushed.push(Written::of(batch));

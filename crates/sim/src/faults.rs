@@ -30,7 +30,7 @@ impl World {
         // Leaders are worth more attention than others.
         let leader = self.leader().filter(|_| self.env.random.chance(500));
         let manager = leader.unwrap_or(manager);
-        match self.env.random.below(14) {
+        match self.env.random.below(16) {
             0 => self.crash_manager(manager, true),
             1 => self.crash_manager(manager, false),
             2 => self.spoil_disk(manager, DiskFault::Crash),
@@ -43,7 +43,7 @@ impl World {
             9 => self.jump(manager),
             10 => self.hand_over(manager),
             11 => self.end_leader(manager),
-            12 => self.change_members(manager),
+            12..15 => self.change_members(manager),
             _ => self.kill_container(worker),
         }
     }

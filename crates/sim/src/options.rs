@@ -1,5 +1,6 @@
 //! What a run is made of beside its seed: how long, and which bug is planted to see whether it is found.
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ impl FromStr for Bug {
 }
 
 /// How to run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// How long faults happen, in virtual time.
     pub stormy: Duration,
@@ -65,6 +66,19 @@ impl Default for Options {
             calm_max: Duration::from_secs(300),
             bug: None,
             is_loud: false,
+        }
+    }
+}
+
+/// As arguments of the command, where they are not the default.
+impl fmt::Display for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.stormy != Self::default().stormy {
+            write!(f, " --seconds {}", self.stormy.as_secs())?;
+        }
+        match self.bug {
+            Some(bug) => write!(f, " --bug {bug:?}"),
+            None => Ok(()),
         }
     }
 }

@@ -47,6 +47,8 @@ pub struct Report {
 pub struct Failure {
     /// The run's seed.
     pub seed: u64,
+    /// How it was run.
+    pub options: Options,
     /// What did not hold.
     pub violation: String,
     /// The end of the trace.
@@ -55,10 +57,10 @@ pub struct Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, violation, trace } = self;
+        let Self { seed, options, violation, trace } = self;
         write!(
             f,
-            "{trace}seed {seed}: {violation}\nreplay: cargo run -p swarm-sim -- --seed {seed}"
+            "{trace}seed {seed}: {violation}\nreplay: cargo run -p swarm-sim -- --seed {seed}{options}"
         )
     }
 }
@@ -84,7 +86,10 @@ pub fn run(seed: u64, options: Options) -> Result<Report, Box<Failure>> {
             tasks: world.env.checks.running.len(),
             virtual_time: world.env.now,
         }),
-        Err(violation) => Err(Box::new(Failure { seed, violation, trace: world.env.trace.tail() })),
+        Err(violation) => {
+            let trace = world.env.trace.tail();
+            Err(Box::new(Failure { seed, options, violation, trace }))
+        }
     }
 }
 

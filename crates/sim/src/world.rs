@@ -70,6 +70,7 @@ impl World {
             clients: vec![
                 Client::new(0, nodes.clone(), nodes.len()),
                 Client::new(1, Vec::new(), nodes.len()),
+                Client::new(2, Vec::new(), nodes.len()),
             ],
             operator: Operator::new(nodes, managers),
             managers: BTreeMap::new(),
@@ -396,7 +397,7 @@ impl World {
 
     /// A client acts: asks for something, or gives up on what it waits for.
     fn client(&mut self, id: usize) {
-        let pause = self.env.random.millis(200, 3000);
+        let pause = self.env.random.millis(100, 2500);
         self.after(pause, Event::Client(id));
         self.read();
         let client = &mut self.clients[id];

@@ -26,18 +26,14 @@ pub(crate) fn unconverged(
             .collect();
         let wanted = replicas(service, active(tables));
         if tasks.len() != wanted {
-            let name = &service.spec.as_ref()?.annotations.as_ref()?.name;
-            return Some(format!("{name} has {} of {wanted} replicas", tasks.len()));
+            let has = tasks.len();
+            return Some(format!("{has} of {wanted} replicas run: {}", told(tables, service)));
         }
         if let Some(old) = tasks.iter().find(|task| !is_current(service, task)) {
             return Some(format!(
-                "task {} is not as its service is: {:?} and {:?}, {:?} and {:?}, {:?}",
+                "task {} is not as its service is: {}",
                 old.id,
-                old.spec,
-                service.spec.as_ref().and_then(|spec| spec.task.as_ref()),
-                old.endpoint,
-                service.endpoint,
-                service.update_status,
+                told(tables, service)
             ));
         }
         for task in tasks {
@@ -54,6 +50,25 @@ pub(crate) fn unconverged(
         }
     }
     expected.keys().next().map(|node| format!("tasks are to run on {node}, which does not live"))
+}
+
+/// A service and its tasks, for whoever looks for the reason.
+fn told(tables: &Tables, service: &Service) -> String {
+    let name = service.spec.as_ref().and_then(|spec| spec.annotations.as_ref()).map(|of| &of.name);
+    let tasks = tables.tasks_by_service(&service.id).map(|task| {
+        let state = task.status.as_ref().map_or(TaskState::New, |status| status.state());
+        format!(
+            "\n  task {} in slot {} on {:?}: {} of {}, current: {}",
+            task.id,
+            task.slot,
+            task.node_id,
+            state.as_str_name(),
+            task.desired_state().as_str_name(),
+            is_current(service, task),
+        )
+    });
+    let update = service.update_status.as_ref().map(|status| status.state().as_str_name());
+    format!("{name:?}, update {update:?}, with{}", tasks.collect::<String>())
 }
 
 fn is_ready(node: &Node) -> bool {
