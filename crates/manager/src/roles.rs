@@ -46,11 +46,11 @@ pub fn desired(node: &Node) -> i32 {
     node.spec.as_ref().map_or(node.role, |spec| spec.desired_role)
 }
 
-/// Whether a node may join the group: one that was demoted and has not heard of it yet must not come back.
+/// Whether a node may join the group: one that was demoted and has not heard of it yet must not come back, nor before
+/// it has its role again.
 pub fn may_join(tables: &Tables, node_id: &str) -> bool {
-    let node = tables.get::<Node>(node_id);
-    node.and_then(|node| node.spec.as_ref())
-        .is_some_and(|spec| spec.desired_role() == NodeRole::Manager)
+    let manager = NodeRole::Manager as i32;
+    tables.get::<Node>(node_id).is_some_and(|node| node.role == manager && desired(node) == manager)
 }
 
 /// Whether a majority of the voters that remain is in reach.
@@ -62,7 +62,57 @@ pub fn can_remove(voters: &[u64], raft_id: u64, is_active: impl Fn(u64) -> bool)
 
 #[cfg(test)]
 mod tests {
-    use super::can_remove;
+    use swarm_proto::v1::NodeRole::{Manager, Worker};
+    use swarm_proto::v1::NodeSpec;
+
+    use super::*;
+
+    /// Nodes n1, n2 and so on, with their role, desired role and raft ID; 0 for none.
+    fn tables(nodes: &[(NodeRole, NodeRole, u64)]) -> (Tables, Vec<RaftMember>) {
+        let (mut tables, mut members) = (Tables::default(), Vec::new());
+        for (number, (role, desired, raft_id)) in (1..).zip(nodes) {
+            let id = format!("n{number}");
+            let spec = NodeSpec { desired_role: (*desired).into(), ..NodeSpec::default() };
+            let role = (*role).into();
+            let node = Node { id: id.clone(), role, spec: Some(spec), ..Node::default() };
+            tables.create(node).expect("is new");
+            if *raft_id != 0 {
+                members.push(RaftMember { raft_id: *raft_id, node_id: id, ..Default::default() });
+            }
+        }
+        (tables, members)
+    }
+
+    #[test]
+    fn roles_and_members_follow_what_is_desired() {
+        // Does the second node's member leave, does its role change, may it join?
+        for (role, desired, raft_id, expect) in [
+            (Worker, Worker, 0, (false, false, false)),
+            // Promoted: first the role, then the group; also with a certificate from before its demotion.
+            (Worker, Manager, 0, (false, true, false)),
+            (Manager, Manager, 0, (false, false, true)),
+            (Manager, Manager, 2, (false, false, true)),
+            // Demoted: first the group, then the role.
+            (Manager, Worker, 2, (true, false, false)),
+            (Manager, Worker, 0, (false, true, false)),
+        ] {
+            let (tables, members) = tables(&[(Manager, Manager, 1), (role, desired, raft_id)]);
+            let changes = wrong(&tables, &members) == ["n2"];
+            let leaves = leaving(&tables, members).iter().any(|member| member.raft_id == 2);
+            let found = (leaves, changes, may_join(&tables, "n2"));
+            assert_eq!(found, expect, "{role:?}, to be {desired:?}, member {raft_id}");
+        }
+    }
+
+    #[test]
+    fn a_member_without_a_node_leaves() {
+        let (tables, mut members) = tables(&[(Manager, Manager, 1)]);
+        members.push(RaftMember { raft_id: 9, node_id: "gone".to_owned(), ..Default::default() });
+        let left: Vec<u64> =
+            leaving(&tables, members).into_iter().map(|member| member.raft_id).collect();
+        assert_eq!(left, [9]);
+        assert!(!may_join(&tables, "gone"));
+    }
 
     #[test]
     fn a_quorum_must_remain() {
