@@ -30,7 +30,7 @@ impl World {
         // Leaders are worth more attention than others.
         let leader = self.leader().filter(|_| self.env.random.chance(500));
         let manager = leader.unwrap_or(manager);
-        match self.env.random.below(16) {
+        match self.env.random.below(17) {
             0 => self.crash_manager(manager, true),
             1 => self.crash_manager(manager, false),
             2 => self.spoil_disk(manager, DiskFault::Crash),
@@ -42,8 +42,8 @@ impl World {
             8 => self.worsen(),
             9 => self.jump(manager),
             10 => self.hand_over(manager),
-            11 => self.end_leader(manager),
-            12..15 => self.change_members(manager),
+            11 | 16 => self.end_leader(manager),
+            12..=14 => self.change_members(manager),
             _ => self.kill_container(worker),
         }
     }
@@ -98,7 +98,7 @@ impl World {
         }
         let Ok(message) = swarm_raft::wire::decode(message) else { return };
         let is_vote = message.get_msg_type() == MessageType::MsgRequestVoteResponse;
-        if is_vote && !message.reject && self.env.random.chance(400) {
+        if is_vote && !message.reject && self.env.random.chance(700) {
             let moment = self.env.random.millis(1, 5);
             self.restart_manager(voter, true, moment);
         }

@@ -63,7 +63,7 @@ impl World {
             snapshot_entries: 20 + env.random.below(200) as u64,
             keep_entries: env.random.below(30) as u64,
             // In some groups timeouts are so close together that elections often have several candidates.
-            election_ticks_spread: if env.random.chance(300) { 2 } else { 10 },
+            election_ticks_spread: if env.random.chance(400) { 2 } else { 10 },
         };
         let nodes: Vec<String> = (1..=workers).map(|id| format!("w{id}")).collect();
         let mut world = Self {
