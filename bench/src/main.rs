@@ -1,11 +1,12 @@
-//! Side by side: three stock Docker Engines and three of our daemons, each a swarm of one manager and two workers on
-//! hosts of their own, measured in turns in one run by the same client.
+//! Side by side: three stock Docker Engines and three of our daemons, each a swarm of one manager and two workers, then
+//! of three managers, on hosts of their own, measured in turns in one run by the same client.
 //!
 //! What is measured is in `measure/`, a room per question; what they are measured against is `side.rs`. Figures that
 //! need other machines, other versions of Docker or hours are deliberately not here.
 
 mod api;
 mod interrupt;
+mod machine;
 mod measure;
 mod process;
 mod service;
@@ -17,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use anyhow::{Result, anyhow};
 use clap::Parser;
 
-use crate::measure::MEASURES;
+use crate::measure::{SUITES, Suite};
 use crate::side::Side;
 use crate::table::{Row, Table};
 
@@ -36,25 +37,38 @@ struct Arguments {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     interrupt::watch()?;
-    let ours = contained(Side::ours);
-    let stock = if arguments.ours_only { Err(anyhow!("left out")) } else { contained(Side::stock) };
     let mut table = Table::default();
-    for (name, measure) in MEASURES {
-        if !arguments.only.is_empty() && !arguments.only.iter().any(|only| name.contains(only)) {
-            continue;
-        }
-        let of = |side: &Result<Side>| match side {
+    for suite in &SUITES {
+        run(suite, &arguments, &mut table);
+    }
+    table.print()
+}
+
+/// All that is asked for of one suite, on two swarms of its form.
+fn run(suite: &Suite, arguments: &Arguments, table: &mut Table) {
+    let is_asked = |name: &str| {
+        arguments.only.is_empty() || arguments.only.iter().any(|only| name.contains(only))
+    };
+    if !suite.measures.iter().any(|(name, _)| is_asked(name)) {
+        return;
+    }
+    let mut ours = contained(|| Side::ours(suite.managers));
+    let mut stock = match arguments.ours_only {
+        true => Err(anyhow!("left out")),
+        false => contained(|| Side::stock(suite.managers)),
+    };
+    for (name, measure) in suite.measures.iter().filter(|(name, _)| is_asked(name)) {
+        let of = |side: &mut Result<Side>| match side {
             Ok(side) => contained(|| measure(side)),
             Err(error) => Err(anyhow!("no swarm to measure: {error:#}")),
         };
         table::progress(&format!("{name}: ours"));
-        let ours = of(&ours);
+        let ours = of(&mut ours);
         if !arguments.ours_only {
             table::progress(&format!("{name}: Docker"));
         }
-        table.extend(Row::merge(name, ours, (!arguments.ours_only).then(|| of(&stock))));
+        table.extend(Row::merge(name, ours, (!arguments.ours_only).then(|| of(&mut stock))));
     }
-    table.print()
 }
 
 /// Does something whose failure, by panic too, must not end the run: the other measurements go on.

@@ -59,7 +59,8 @@ impl Service {
         // A short look for one container; many tasks are dear to list, and take long.
         let interval = Duration::from_millis(if count == 1 { 2 } else { 15 });
         wait(&format!("{count} running tasks"), TIMEOUT, interval, || {
-            let tasks = self.tasks(manager)?;
+            // Without a leader there is no answer for a while.
+            let Ok(tasks) = self.tasks(manager) else { return Ok(None) };
             let runs = |task: &&Value| {
                 task["Status"]["State"] == "running"
                     && task["DesiredState"] == "running"

@@ -1,62 +1,83 @@
 //! Three engines as a swarm: the two sides of every comparison.
 
 use anyhow::{Context, Result};
-use swarm_testkit::{Daemon, Engine, Host, Lab, Output, StockEngine, busybox_image_tar};
+use swarm_testkit::{Engine, Host, Lab, Output, busybox_image_tar};
 
 use crate::api::Client;
+use crate::machine::Machine;
 use crate::process::Process;
 
 const IMAGE: &str = "busybox:bench";
 const HOSTS: usize = 3;
 
-/// A swarm of one manager (the first engine) and two workers, with the image on each.
+/// A swarm of three hosts, the first of which founded it, with the image on each.
 pub(crate) struct Side {
-    engines: Vec<Box<dyn Engine>>,
+    machines: Vec<Machine>,
     /// The image by its ID, for which neither side asks a registry.
     pub(crate) image: String,
 }
 
 impl Side {
-    /// Our daemons.
-    pub(crate) fn ours() -> Result<Self> {
-        Self::start("node", |host| Box::new(Daemon::start(host, &[])))
+    /// Our daemons, of which so many are managers.
+    pub(crate) fn ours(managers: usize) -> Result<Self> {
+        Self::start("node", managers, Machine::ours)
     }
 
-    /// Docker's engines. No network is measured, so they may leave their hosts' firewall alone.
-    pub(crate) fn stock() -> Result<Self> {
-        let flags = ["--iptables=false", "--ip-masq=false"];
-        Self::start("stock", move |host| Box::new(StockEngine::start(host, &flags)))
+    /// Docker's engines.
+    pub(crate) fn stock(managers: usize) -> Result<Self> {
+        Self::start("stock", managers, Machine::stock)
     }
 
-    fn start(name: &str, start: impl Fn(Host) -> Box<dyn Engine>) -> Result<Self> {
+    fn start(name: &str, managers: usize, start: impl Fn(Host) -> Machine) -> Result<Self> {
         let lab = Lab::new();
         let host = |number| prepared(lab.host(&format!("{name}{number}")));
-        let engines: Vec<Box<dyn Engine>> = (1..=HOSTS).map(|number| start(host(number))).collect();
+        let machines: Vec<Machine> = (1..=HOSTS).map(|number| start(host(number))).collect();
         let archive = lab.folder().join("image.tar");
         std::fs::write(&archive, busybox_image_tar(IMAGE))?;
-        let manager = engines[0].host().address().to_string();
-        engines[0].docker(&["swarm", "init", "--advertise-addr", &manager]).ok();
-        let token = engines[0].docker(&["swarm", "join-token", "--quiet", "worker"]).ok();
-        for worker in &engines[1..] {
-            worker.docker(&["swarm", "join", "--token", &token, &format!("{manager}:2377")]).ok();
+        let founder = machines[0].host().address().to_string();
+        machines[0].docker(&["swarm", "init", "--advertise-addr", &founder]).ok();
+        for (index, machine) in machines.iter().enumerate().skip(1) {
+            let role = if index < managers { "manager" } else { "worker" };
+            let token = machines[0].docker(&["swarm", "join-token", "--quiet", role]).ok();
+            machine.docker(&["swarm", "join", "--token", &token, &format!("{founder}:2377")]).ok();
         }
-        for engine in &engines {
-            engine.docker(&["load", "--input", archive.to_str().context("a plain path")?]).ok();
+        for machine in &machines {
+            machine.docker(&["load", "--input", archive.to_str().context("a plain path")?]).ok();
         }
-        let mut side = Self { engines, image: String::new() };
+        let mut side = Self { machines, image: String::new() };
         let image = side.manager()?.get(&format!("/images/{IMAGE}/json"))?;
         side.image = image["Id"].as_str().context("an image without ID")?.into();
         Ok(side)
     }
 
+    /// How many machines there are.
+    pub(crate) fn len(&self) -> usize {
+        self.machines.len()
+    }
+
+    /// Whether these are Docker's engines.
+    pub(crate) fn is_stock(&self) -> bool {
+        matches!(self.machines[0], Machine::Stock(_))
+    }
+
+    /// One of the machines, to be killed or started.
+    pub(crate) fn machine(&mut self, index: usize) -> &mut Machine {
+        &mut self.machines[index]
+    }
+
+    /// A new connection to one of the engines.
+    pub(crate) fn client(&self, index: usize) -> Result<Client> {
+        Client::open(&self.engine(index).socket())
+    }
+
     /// A new connection to the manager.
     pub(crate) fn manager(&self) -> Result<Client> {
-        Client::open(&self.engine(0).socket())
+        self.client(0)
     }
 
     /// One of the engines; the first is the manager.
     pub(crate) fn engine(&self, index: usize) -> &dyn Engine {
-        &*self.engines[index]
+        &self.machines[index]
     }
 
     /// All processes that one engine's daemon consists of: dockerd runs a containerd of its own.

@@ -104,6 +104,9 @@ impl Row {
             Some(Goal::TimesDocker(times)) => {
                 (format!(">= {times}x"), ratio.map(|ratio| ratio >= times))
             }
+            Some(Goal::PerSecond(least)) => {
+                (format!(">= {least} per second"), ours.map(|ours| ours >= least))
+            }
             None => ("-".into(), None),
         };
         (goal, met.map_or("not known", reached))

@@ -10,7 +10,7 @@ use crate::side::Side;
 
 const ROUNDS: usize = 15;
 
-pub(super) fn measure(side: &Side) -> Result<Vec<Samples>> {
+pub(super) fn measure(side: &mut Side) -> Result<Vec<Samples>> {
     let mut manager = side.manager()?;
     let mut values = Vec::new();
     for round in 0..ROUNDS {

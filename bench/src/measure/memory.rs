@@ -14,7 +14,7 @@ use crate::side::Side;
 const REST: Duration = Duration::from_secs(5);
 
 /// The daemons of a swarm without services: the manager, and a worker.
-pub(super) fn at_rest(side: &Side) -> Result<Vec<Samples>> {
+pub(super) fn at_rest(side: &mut Side) -> Result<Vec<Samples>> {
     std::thread::sleep(REST);
     check()?;
     let of = |index, figure| {
@@ -34,7 +34,7 @@ pub(super) fn at_rest(side: &Side) -> Result<Vec<Samples>> {
 }
 
 /// The parents of the containers on the manager's host.
-pub(super) fn shim(side: &Side) -> Result<Vec<Samples>> {
+pub(super) fn shim(side: &mut Side) -> Result<Vec<Samples>> {
     let mut manager = side.manager()?;
     let service = Service::create(&mut manager, &spec("shim", &side.image, 9))?;
     service.running(&mut manager, 9, &[], Instant::now())?;

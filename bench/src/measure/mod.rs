@@ -2,6 +2,7 @@
 
 mod create;
 mod failover;
+mod leader;
 mod memory;
 mod scale;
 mod throughput;
@@ -19,6 +20,8 @@ pub(crate) enum Goal {
     Megabytes(f64),
     /// Per second: at least so many times Docker's.
     TimesDocker(f64),
+    /// At least so many per second.
+    PerSecond(f64),
 }
 
 /// The samples of one figure.
@@ -38,14 +41,36 @@ impl Samples {
 }
 
 /// A measurement of one side.
-type Measure = fn(&Side) -> Result<Vec<Samples>>;
+type Measure = fn(&mut Side) -> Result<Vec<Samples>>;
 
-/// All of them by name.
-pub(crate) const MEASURES: [(&str, Measure); 6] = [
-    ("rest", memory::at_rest),
-    ("create", create::measure),
-    ("scale", scale::measure),
-    ("shim", memory::shim),
-    ("failover", failover::measure),
-    ("throughput", throughput::measure),
+/// Measurements of swarms of one form.
+pub(crate) struct Suite {
+    /// So many of the three machines are managers.
+    pub(crate) managers: usize,
+    /// All measurements by name.
+    pub(crate) measures: &'static [(&'static str, Measure)],
+}
+
+/// All of them.
+pub(crate) const SUITES: [Suite; 2] = [
+    Suite {
+        managers: 1,
+        measures: &[
+            ("rest", memory::at_rest),
+            ("create", create::measure),
+            ("scale", scale::measure),
+            ("shim", memory::shim),
+            ("failover", failover::measure),
+            ("throughput", throughput::one_manager),
+        ],
+    },
+    Suite {
+        managers: 3,
+        measures: &[
+            ("managers-throughput", throughput::three_managers),
+            ("managers-handover", leader::handover),
+            ("managers-leader", leader::lost),
+            ("managers-machine", failover::machine_of_leader),
+        ],
+    },
 ];

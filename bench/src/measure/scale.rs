@@ -12,7 +12,7 @@ const ROUNDS: usize = 3;
 /// Between rounds, so that none pays for the removal of what the one before it started.
 const PAUSE: Duration = Duration::from_secs(6);
 
-pub(super) fn measure(side: &Side) -> Result<Vec<Samples>> {
+pub(super) fn measure(side: &mut Side) -> Result<Vec<Samples>> {
     let mut manager = side.manager()?;
     let mut values = Vec::new();
     for round in 0..ROUNDS {

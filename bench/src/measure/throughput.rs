@@ -1,4 +1,4 @@
-//! Service creates per second on one manager: no replicas, so it is the store, its log and the disk that are measured.
+//! Service creates per second through the leader: no replicas, so it is the store, its log and the disk that are measured.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -15,11 +15,20 @@ use crate::side::Side;
 const ROUND: Duration = Duration::from_secs(3);
 const ROUNDS: u32 = 3;
 
-pub(super) fn measure(side: &Side) -> Result<Vec<Samples>> {
+/// One manager: against Docker's rate.
+pub(super) fn one_manager(side: &mut Side) -> Result<Vec<Samples>> {
     Ok(vec![
         with_clients(side, 1, "service creates per second, 1 client", Goal::TimesDocker(4.0))?,
         with_clients(side, 16, "service creates per second, 16 clients", Goal::TimesDocker(10.0))?,
     ])
+}
+
+/// Three managers, of which two must have flushed what is acknowledged.
+pub(super) fn three_managers(side: &mut Side) -> Result<Vec<Samples>> {
+    let figure = "three managers: service creates per second, 1 client";
+    let one = with_clients(side, 1, figure, Goal::PerSecond(1000.0))?;
+    let figure = "three managers: service creates per second, 16 clients";
+    Ok(vec![one, with_clients(side, 16, figure, Goal::PerSecond(4000.0))?])
 }
 
 fn with_clients(side: &Side, clients: u32, figure: &'static str, goal: Goal) -> Result<Samples> {

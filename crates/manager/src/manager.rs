@@ -24,6 +24,7 @@ use crate::forward::Leaders;
 use crate::founding::Founding;
 use crate::group::{Group, PeerTransport, joining};
 use crate::member_file::{MemberFile, MemberFileError};
+use crate::metrics::{View, note_delays};
 use crate::presence::{follow_members, is_specified, present};
 use crate::services::{Server, Services};
 use crate::term::Duties;
@@ -136,6 +137,7 @@ impl Manager {
         let mut tasks = JoinSet::new();
         tasks.spawn(follow_members(group.clone(), raft_id, peers));
         tasks.spawn(present(group.clone(), own, config.remotes));
+        tasks.spawn(note_delays(store.clone(), raft.clone()));
         let duties = Duties {
             node_id: identity.node_id.clone(),
             store: store.clone(),
@@ -157,6 +159,11 @@ impl Manager {
     /// A channel to all services of this manager, as this very node.
     pub fn channel(&self) -> Channel {
         self.local.clone()
+    }
+
+    /// What figures are made of.
+    pub fn figures(&self) -> View {
+        View { tables: self.store.view(), is_leading: self.is_leading() }
     }
 
     /// Whether this manager leads and serves.

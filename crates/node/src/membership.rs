@@ -92,6 +92,10 @@ impl Membership {
         self.materials.identity().node_id
     }
 
+    pub(crate) fn cluster_id(&self) -> String {
+        self.materials.identity().organization
+    }
+
     pub(crate) fn saved(&self) -> &SavedMembership {
         &self.saved
     }

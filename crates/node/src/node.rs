@@ -10,7 +10,7 @@ use swarm_ca::{
     CertificateFiles, CertificateRequest, Credentials, Identity, JoinToken, Role, RootCa,
     download_root_ca, request_certificate,
 };
-use swarm_manager::Founding;
+use swarm_manager::{Founding, View};
 use swarm_proto::Channel;
 use swarm_proto::id::new_id;
 use swarm_proto::v1::ClusterSpec;
@@ -360,6 +360,21 @@ impl Node {
         match &self.current().membership {
             Some(membership) => membership.control().ok_or_else(NodeError::worker),
             None => Err(NodeError::not_a_manager()),
+        }
+    }
+
+    /// The cluster that this node is in, and what its manager's figures are made of, as far as there are such.
+    pub async fn figures(&self) -> (String, Option<View>) {
+        let found = {
+            let current = self.current();
+            current
+                .membership
+                .as_ref()
+                .map(|membership| (membership.cluster_id(), membership.post()))
+        };
+        match found {
+            Some((cluster_id, post)) => (cluster_id, post.figures().await),
+            None => (String::new(), None),
         }
     }
 

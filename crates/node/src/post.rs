@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use swarm_ca::{Role, TlsMaterials};
-use swarm_manager::{Founding, Manager, ManagerConfig};
+use swarm_manager::{Founding, Manager, ManagerConfig, View};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
@@ -65,6 +65,11 @@ impl Post {
     /// The managers in reach and out of reach, where this node is a manager and somebody leads.
     pub(crate) async fn reachability(&self) -> Option<(usize, usize)> {
         self.holder.lock().await.as_ref().and_then(Manager::reachability)
+    }
+
+    /// What the manager's figures are made of, where this node is one.
+    pub(crate) async fn figures(&self) -> Option<View> {
+        self.holder.lock().await.as_ref().map(Manager::figures)
     }
 
     /// Starts the manager.

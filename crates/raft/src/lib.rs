@@ -9,6 +9,7 @@ pub mod core;
 pub mod driver;
 pub mod error;
 pub mod log;
+pub mod metrics;
 pub mod sealer;
 pub mod store_adapter;
 pub mod wire;

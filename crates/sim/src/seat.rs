@@ -112,6 +112,7 @@ impl World {
         self.after(pause, Event::Attend { machine: id });
         if self.managers.get(&id).is_some_and(|machine| machine.is_up) {
             self.follow_certificate(id);
+            self.present(id);
             self.follow_post(id);
         }
     }
@@ -157,6 +158,24 @@ impl World {
             _ => seat.request = None,
         }
         self.turn(leader, false);
+    }
+
+    /// A manager that is no voter as far as it knows makes itself known to the leader, which may know that it was
+    /// removed: as `swarm_manager`'s presence.
+    fn present(&mut self, id: u64) {
+        let Some(process) = self.process(id) else { return };
+        let raft_id = process.raft_id();
+        if process.status().voters.contains(&raft_id) {
+            return;
+        }
+        let Some(leader) = self.reach(id) else { return };
+        let is_removed =
+            |process: &mut crate::manager::Process| process.members().is_removed(raft_id);
+        if self.process(leader).is_some_and(is_removed)
+            && let Some(machine) = self.managers.get_mut(&id)
+        {
+            machine.seat.is_told_removed = true;
+        }
     }
 
     /// The manager follows the certificate.

@@ -16,6 +16,7 @@ mod control_loop;
 mod error;
 mod feed;
 mod loop_driver;
+pub mod metrics;
 mod object;
 mod proposer;
 mod snapshot;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use prost::Message as _;
@@ -13,6 +13,7 @@ use tokio::sync::{Notify, broadcast, oneshot};
 use crate::change::Change;
 use crate::error::Error;
 use crate::feed::Feed;
+use crate::metrics;
 use crate::proposer::{Proposal, Proposer};
 use crate::tables::Tables;
 use crate::transaction::{Transaction, request};
@@ -52,6 +53,8 @@ struct Pending {
     tables: Tables,
     changes: Arc<[Change]>,
     answer: oneshot::Sender<Result<(), Error>>,
+    /// For figures only.
+    proposed: Instant,
 }
 
 impl fmt::Debug for Store {
@@ -136,6 +139,7 @@ impl Store {
             return Err(Error::NotLeader.into());
         }
         let now = (self.shared.clock)();
+        let begun = Instant::now();
         let mut transaction = Transaction::new(writer.proposed.clone(), now, &mut writer.feed);
         let result = transact(&mut transaction)?;
         let (tables, changes, version, unfed) = transaction.into_parts();
@@ -147,11 +151,14 @@ impl Store {
         let ticket = writer.ticket_last;
         let body = request(ticket, version, &changes).encode_to_vec();
         let (answer, committed) = oneshot::channel();
+        let proposed = Instant::now();
+        metrics::WRITE.observe((proposed - begun).as_secs_f64());
         self.pending().push_back(Pending {
             ticket,
             tables: tables.clone(),
             changes: changes.clone(),
             answer,
+            proposed,
         });
         if let Err(error) = self.shared.proposer.propose(Proposal { ticket, body }) {
             self.pending().retain(|pending| pending.ticket != ticket);
@@ -175,6 +182,7 @@ impl Store {
             panic!("commit of ticket {ticket}, and none is out");
         };
         assert_eq!(first.ticket, ticket, "commits arrive in the order of their proposals");
+        metrics::COMMIT.observe(first.proposed.elapsed().as_secs_f64());
         self.publish(first.tables, first.changes, false);
         drop(pending);
         // The caller may have gone; its write stands all the same.

@@ -64,6 +64,9 @@ pub(crate) struct Flags {
     /// Set default address or interface for swarm advertised address
     #[arg(long, value_name = "string", default_value = "")]
     pub(crate) swarm_default_advertise_addr: String,
+    /// Set default address and port to serve the metrics api on
+    #[arg(long, value_name = "ip:port")]
+    pub(crate) metrics_addr: Option<String>,
     /// Preferred registry mirror
     #[arg(long = "registry-mirror", value_name = "list")]
     pub(crate) registry_mirrors: Vec<String>,

@@ -5,6 +5,7 @@ mod config_file;
 mod flags;
 mod listen;
 mod memory;
+mod metrics;
 mod pidfile;
 mod root_lock;
 
@@ -19,6 +20,7 @@ use swarm_engine::{Engine, EngineConfig, LogDefaults};
 use swarm_network::{Bridge, BridgeConfig};
 use swarm_node::{Node, NodeConfig};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -88,6 +90,10 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
         .then(|| RootLock::take(&flags.exec_root, "--exec-root"))
         .transpose()?;
     let listeners = listen::bind(&flags).await?;
+    let metrics_listener = match &flags.metrics_addr {
+        Some(address) => Some(metrics::bind(address).await?),
+        None => None,
+    };
     let bridge = open_bridge(&flags).await?;
     let managed_subnets = bridge.iter().map(Bridge::subnet).collect();
     let engine = Engine::open(engine_config, bridge).await.context("opening the engine")?;
@@ -103,12 +109,14 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
         managed_subnets,
     })
     .await;
-    let state = ApiState::new(
-        Arc::new(cluster::NodeCluster(node.clone())),
-        Arc::new(EmbeddedEngine::new(engine, registries, flags.labels.clone())),
-        DaemonInfo::default(),
-    );
-    let trimming = tokio::spawn(memory::keep_trimmed());
+    let engine = Arc::new(EmbeddedEngine::new(engine, registries, flags.labels.clone()));
+    let mut tasks = JoinSet::new();
+    if let Some(listener) = metrics_listener {
+        tasks.spawn(metrics::Exporter::new(node.clone(), engine.clone())?.serve(listener));
+    }
+    let cluster = Arc::new(cluster::NodeCluster(node.clone()));
+    let state = ApiState::new(cluster, engine, DaemonInfo::default());
+    tasks.spawn(memory::keep_trimmed());
     info!(version = env!("CARGO_PKG_VERSION"), "daemon has completed initialization");
     Server::serve(listeners, state, async {
         tokio::select! {
@@ -119,7 +127,7 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
     })
     .await;
     node.shutdown().await;
-    trimming.abort();
+    tasks.shutdown().await;
     Ok(())
 }
 

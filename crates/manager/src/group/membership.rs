@@ -71,7 +71,11 @@ impl MembershipService {
         health::check(&self.group.materials, &addr, HEALTH_MAX).await?;
         let mut known = self.group.member_of(&identity.node_id);
         if own.is_some() && known.as_ref().map(|member| member.raft_id) != own {
-            return Err(Status::not_found(MEMBER_REMOVED));
+            // A leader that does not know it yet that it is one no longer, may not know its newest members.
+            return Err(match own.is_some_and(|own| self.group.members.is_removed(own)) {
+                true => Status::not_found(MEMBER_REMOVED),
+                false => Status::unavailable("raft: this member is not known here"),
+            });
         }
         if own.is_none()
             && let Some(lost) = known.take()

@@ -12,6 +12,7 @@
 pub(crate) mod health;
 pub(crate) mod joining;
 mod membership;
+mod merge;
 mod pieces;
 mod sender;
 mod service;
@@ -27,6 +28,7 @@ use swarm_raft::{MemberChange, Members, RaftError, RaftNode};
 use swarm_store::Store;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
+use tonic::{Code, Status};
 
 use crate::control::{RaftMember, RaftMembership};
 use crate::roles;
@@ -36,6 +38,11 @@ pub(crate) use transport::PeerTransport;
 
 /// What a member that was removed is told (SwarmKit's `ErrMemberRemoved`).
 pub(crate) const MEMBER_REMOVED: &str = "raft: member was removed from the cluster";
+/// Whether an answer is for a member that was removed.
+pub(crate) fn tells_removal(status: &Status) -> bool {
+    status.code() == Code::NotFound && status.message() == MEMBER_REMOVED
+}
+
 /// Where the sender of a Raft message is dialled, told with each: who comes back on another address is followed at
 /// once, by its certificate.
 pub(crate) const ADDRESS_HEADER: &str = "swarm-addr";

@@ -1,5 +1,6 @@
 //! One lane to one member: takes messages from its queue and delivers them one after the other.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,12 +14,13 @@ use swarm_raft::Outgoing;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt as _;
 use tonic::metadata::MetadataValue;
-use tonic::{Code, Request, Status};
-use tracing::debug;
+use tonic::{Request, Status};
+use tracing::{debug, error};
 
+use super::merge::merged;
 use super::pieces::{PIECE_BYTES_MAX, cut};
 use super::transport::{Contact, Shared};
-use super::{ADDRESS_HEADER, MEMBER_REMOVED};
+use super::{ADDRESS_HEADER, tells_removal};
 
 /// A member that does not take a heartbeat in this time is not in reach.
 const SMALL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -26,6 +28,9 @@ const SMALL_TIMEOUT: Duration = Duration::from_secs(1);
 const BULK_TIMEOUT: Duration = Duration::from_secs(2);
 /// A snapshot's receiver that takes no piece for so long is given up.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Messages that are taken from a queue at once, to be merged.
+const BATCH_MAX: usize = 64;
 
 /// Which of the two ways a message takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,48 +76,54 @@ impl Sender {
 
     /// Delivers until the queue is closed.
     pub(super) async fn run(mut self, mut messages: mpsc::Receiver<Outgoing>) {
-        while let Some(message) = messages.recv().await {
-            let is_snapshot = message.is_snapshot;
-            match self.deliver(message).await {
-                Ok(()) => {
-                    self.contact.note(Instant::now());
-                    if is_snapshot {
-                        self.shared.snapshot_arrived(self.raft_id);
-                    }
-                }
-                Err(status) => {
-                    debug!(raft.id = self.raft_id, lane = ?self.lane, %status, "a message was lost");
-                    self.failed(&status);
-                    self.shared.lost(self.raft_id, is_snapshot);
-                    // What waited meanwhile is of the past: Raft begins anew with what counts by now.
-                    while let Ok(stale) = messages.try_recv() {
-                        if stale.is_snapshot {
-                            self.shared.lost(self.raft_id, true);
+        let mut waiting = Vec::new();
+        while messages.recv_many(&mut waiting, BATCH_MAX).await > 0 {
+            let decoded = waiting.drain(..).filter_map(|outgoing| decode(&outgoing));
+            let mut batch = VecDeque::from(merged(decoded.collect()));
+            while let Some(message) = batch.pop_front() {
+                let is_snapshot = is_snapshot(&message);
+                match self.deliver(message).await {
+                    Ok(()) => {
+                        self.contact.note(Instant::now());
+                        if is_snapshot {
+                            self.shared.snapshot_arrived(self.raft_id);
                         }
+                    }
+                    Err(status) => {
+                        debug!(raft.id = self.raft_id, lane = ?self.lane, %status, "a message was lost");
+                        self.failed(&status);
+                        self.shared.lost(self.raft_id, is_snapshot);
+                        self.drop_stale(&mut batch, &mut messages);
                     }
                 }
             }
         }
     }
 
+    /// What waited while a message was lost is of the past: Raft begins anew with what counts by now.
+    fn drop_stale(&self, batch: &mut VecDeque<Message>, messages: &mut mpsc::Receiver<Outgoing>) {
+        let queued = std::iter::from_fn(|| messages.try_recv().ok());
+        let snapshots = batch.drain(..).filter(is_snapshot).count()
+            + queued.filter(|outgoing| outgoing.is_snapshot).count();
+        (0..snapshots).for_each(|_| self.shared.lost(self.raft_id, true));
+    }
+
     fn failed(&mut self, status: &Status) {
-        if status.code() == Code::NotFound && status.message() == MEMBER_REMOVED {
+        if tells_removal(status) {
             self.shared.note_removed();
         }
         // A dead connection may look alive for long; a new one tells.
         self.line = None;
     }
 
-    async fn deliver(&mut self, outgoing: Outgoing) -> Result<(), Status> {
-        let is_large = outgoing.body.len() > PIECE_BYTES_MAX;
-        let message = Message::decode(outgoing.body.as_slice())
-            .map_err(|_| Status::internal("an own message cannot be read"))?;
-        if !is_large {
+    async fn deliver(&mut self, message: Message) -> Result<(), Status> {
+        let is_snapshot = is_snapshot(&message);
+        if message.encoded_len() <= PIECE_BYTES_MAX {
             return self.process(message).await;
         }
         for pieces in cut(message) {
             match <[Message; 1]>::try_from(pieces) {
-                Ok([whole]) if !outgoing.is_snapshot => self.process(whole).await?,
+                Ok([whole]) if !is_snapshot => self.process(whole).await?,
                 Ok(one) => self.stream(one.into()).await?,
                 Err(pieces) => self.stream(pieces).await?,
             }
@@ -167,6 +178,16 @@ impl Sender {
             }
         }
     }
+}
+
+/// A message as it was given to the transport; the raft thread writes none that can't be read.
+fn decode(outgoing: &Outgoing) -> Option<Message> {
+    let message = Message::decode(outgoing.body.as_slice());
+    message.inspect_err(|error| error!(%error, "an own message cannot be read")).ok()
+}
+
+fn is_snapshot(message: &Message) -> bool {
+    message.r#type() == MessageType::MsgSnap
 }
 
 /// Resolves when no piece was taken for [`PIECE_TIMEOUT`].

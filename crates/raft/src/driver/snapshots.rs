@@ -11,6 +11,7 @@ use super::inbox::{Done, Input};
 use super::{Capture, RaftConfig};
 use crate::error::RaftError;
 use crate::log::{LogError, SnapshotWriter, position};
+use crate::metrics;
 
 /// The snapshot under way.
 enum Running {
@@ -80,8 +81,10 @@ impl Snapshots {
         self.bytes = 0;
         let is_new = self.begun > self.index;
         let work = move || {
+            let timer = metrics::SNAPSHOT.start_timer();
             head.data = capture().into();
             let written = if is_new { writer(&head) } else { Ok(()) };
+            timer.observe_duration();
             let made = written.map(|()| head);
             // A member that has stopped needs none.
             let _ = inbox.send(Input::SnapshotMade(Box::new(made)));

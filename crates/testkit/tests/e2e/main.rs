@@ -7,6 +7,7 @@ mod cluster;
 mod engine;
 mod managers;
 mod membership;
+mod metrics;
 mod registry;
 mod restart;
 mod services;
