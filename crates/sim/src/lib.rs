@@ -7,8 +7,8 @@
 //!               └── Checks at every step; when the faults are over, everything must converge
 //! ```
 //!
-//! The rooms are the real ones; simulated is what touches a disk, a wire, a clock or a container. Not here: gRPC,
-//! certificates, containers, and the bytes of the log, which their rooms test against the real thing.
+//! The rooms are the real ones; simulated is what touches a wire, a clock or a container. Not here: gRPC, signatures,
+//! containers, and encryption, which their rooms test against the real thing.
 //! docs/simulation.md says what is covered and how to replay.
 
 mod agent;
