@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
 use crate::env::Env;
-use crate::manager::Peers;
+use crate::group::Peers;
 
 /// The certificates' organization.
 pub(crate) const CLUSTER: &str = "cluster";

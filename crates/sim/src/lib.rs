@@ -13,6 +13,7 @@
 
 mod agent;
 mod authority;
+mod certificate;
 mod checks;
 mod client;
 mod clock;
@@ -21,6 +22,8 @@ mod dispatcher;
 mod engine;
 mod env;
 mod faults;
+mod group;
+mod machines;
 mod manager;
 mod net;
 mod operator;
@@ -28,11 +31,13 @@ mod options;
 mod planted;
 mod random;
 mod reports;
+mod requests;
 mod run;
 mod seat;
 mod term;
 mod torn;
 mod trace;
+mod traffic;
 mod worker;
 mod world;
 

@@ -3,27 +3,20 @@
 
 use std::time::Duration;
 
-use futures::FutureExt as _;
-use swarm_ca::{Identity, PeerIdentity, Role};
-use swarm_manager::{NodeCaService, roles};
-use swarm_proto::v1::node_ca_server::NodeCa as _;
-use swarm_proto::v1::{
-    IssueNodeCertificateRequest, Node, NodeCertificateStatusRequest, RaftMember,
-};
+use swarm_ca::Role;
+use swarm_manager::roles;
+use swarm_proto::v1::{Node, RaftMember};
 use swarm_raft::{MemberChange, RaftError};
-use swarm_store::{Error, Store};
+use swarm_store::Error;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
-use tonic::Request;
 
-use crate::authority::{CLUSTER, new_node};
-use crate::manager::context;
+use crate::certificate::Wanted;
+use crate::group::context;
 use crate::net::Place;
 use crate::options::Bug;
 use crate::world::{Event, World};
 
-/// As the node's own: a certificate that was asked for and does not come is asked for again.
-const CERTIFICATE_MAX: Duration = Duration::from_secs(5);
 /// As the group's own: a change of the members takes no longer, or is given up.
 const CHANGE_MAX: Duration = Duration::from_secs(5);
 /// The pause after a manager was not admitted.
@@ -41,21 +34,16 @@ pub(crate) struct Seat {
     /// The raft ID, beside the log.
     pub(crate) raft_id: Option<u64>,
     /// The role for whose token it has to join.
-    token: Option<Role>,
-    request: Option<Wanted>,
-    requests: u64,
+    pub(crate) token: Option<Role>,
+    /// The certificate that it waits for.
+    pub(crate) request: Option<Wanted>,
+    /// How many it asked for.
+    pub(crate) requests: u64,
     joining: Option<Joining>,
     managers: u64,
     rests_until: Duration,
     /// The others said that it was removed.
     pub(crate) is_told_removed: bool,
-}
-
-/// A certificate that was asked for.
-#[derive(Debug)]
-struct Wanted {
-    csr: Vec<u8>,
-    until: Duration,
 }
 
 #[derive(Debug)]
@@ -75,11 +63,6 @@ pub(crate) fn node_id(machine: u64) -> String {
     format!("m{machine}")
 }
 
-/// The request with which a machine joins.
-fn first_csr(machine: u64) -> Vec<u8> {
-    format!("{machine}-0").into_bytes()
-}
-
 impl Seat {
     /// The founder's, who needs nobody to be admitted.
     pub(crate) fn founder(machine: u64) -> Self {
@@ -97,11 +80,6 @@ impl Seat {
     fn next_raft_id(&mut self, machine: u64) -> u64 {
         self.managers += 1;
         machine * MANAGERS_PER_MACHINE_MAX + self.managers
-    }
-
-    fn next_csr(&mut self, machine: u64) -> Vec<u8> {
-        self.requests += 1;
-        format!("{machine}-{}", self.requests).into_bytes()
     }
 }
 
@@ -261,60 +239,6 @@ impl World {
             machine.seat.is_told_removed = false;
         }
         self.break_conns(Place::Manager(id), false);
-    }
-}
-
-impl Seat {
-    /// Joins with a token, as the authority's `admit` does it, but for the identifier, which is known here.
-    fn admit(&mut self, machine: u64, store: &Store, now: Duration) {
-        let Some(role) = self.token else { return };
-        let csr = first_csr(machine);
-        let node = new_node(&node_id(machine), role, csr.clone());
-        if store.propose(|transaction| transaction.create::<Node>(node)).is_ok() {
-            self.request = Some(Wanted { csr, until: now + CERTIFICATE_MAX });
-        }
-    }
-
-    /// Asks for a certificate for the role that the node has by now.
-    fn renew(&mut self, machine: u64, store: &Store, now: Duration) {
-        if self.certificate.is_none() {
-            let csr = first_csr(machine);
-            self.request = Some(Wanted { csr, until: now + CERTIFICATE_MAX });
-            return;
-        }
-        let csr = self.next_csr(machine);
-        let asked = IssueNodeCertificateRequest { csr: csr.clone(), ..Default::default() };
-        let request = self.signed(machine, asked);
-        let service = NodeCaService::new(store.clone(), CLUSTER);
-        // The write is proposed at once; whether it is committed shows when the certificate is fetched.
-        let _ = service.issue_node_certificate(request).now_or_never();
-        self.request = Some(Wanted { csr, until: now + CERTIFICATE_MAX });
-    }
-
-    /// Takes the certificate that was asked for, if it is there.
-    fn fetch(&mut self, machine: u64, store: &Store) -> Option<Role> {
-        let asked = NodeCertificateStatusRequest { node_id: node_id(machine) };
-        let request = self.signed(machine, asked);
-        let service = NodeCaService::new(store.clone(), CLUSTER);
-        let answer = service.node_certificate_status(request).now_or_never()?.ok()?;
-        let certificate = answer.into_inner().certificate?;
-        // Another key's certificate is of no use.
-        let wanted = self.request.take_if(|wanted| wanted.csr == certificate.csr);
-        wanted.filter(|_| !certificate.certificate.is_empty())?;
-        self.certificate = Role::from_proto(certificate.role);
-        self.certificate
-    }
-
-    /// A call over this machine's certificate.
-    fn signed<T>(&self, machine: u64, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        let identity = self.certificate.map(|role| Identity {
-            node_id: node_id(machine),
-            role,
-            organization: CLUSTER.to_owned(),
-        });
-        request.extensions_mut().insert(PeerIdentity { identity, remote_addr: None });
-        request
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 use crate::authority::Authority;
 use crate::dispatcher::Dispatcher;
 use crate::env::{Call, Env};
-use crate::manager::Peers;
+use crate::group::Peers;
 use crate::net::ConnId;
 use crate::options::Bug;
 use crate::planted::blind;

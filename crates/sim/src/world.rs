@@ -3,14 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use swarm_ca::Role;
-use swarm_raft::{RaftConfig, RaftError};
-
 use crate::client::Client;
-use crate::disk::DiskFault;
-use crate::env::{Answer, Call, Effect, Env, Outcome, Timer};
-use crate::manager::{GroupOptions, Manager, TICK, config, context};
-use crate::net::{ConnId, Net, Place};
+use crate::env::{Answer, Call, Env, Timer};
+use crate::group::{GroupOptions, TICK};
+use crate::manager::Manager;
+use crate::net::{ConnId, Net};
 use crate::operator::{FOUNDER, Operator};
 use crate::options::Options;
 use crate::seat::{Seat, machine_of};
@@ -48,7 +45,8 @@ pub(crate) struct World {
     pub(crate) workers: BTreeMap<u64, Worker>,
     pub(crate) clients: Vec<Client>,
     pub(crate) operator: Operator,
-    requests: u64,
+    /// Counts what clients asked for.
+    pub(crate) requests: u64,
     pub(crate) group: GroupOptions,
     pub(crate) events: u64,
 }
@@ -97,18 +95,12 @@ impl World {
         world
     }
 
-    /// A machine for a manager, which joins with a token for this role.
-    pub(crate) fn add_machine(&mut self, id: u64, token: Role) {
-        let seat = Seat::newcomer(token);
-        self.managers.insert(id, Manager::new(id, &self.env, seat));
-        self.attend(id);
-    }
-
     pub(crate) fn after(&mut self, pause: Duration, event: Event) {
         self.at(self.env.now + pause, event);
     }
 
-    fn at(&mut self, time: Duration, event: Event) {
+    /// Lets something happen at this time.
+    pub(crate) fn at(&mut self, time: Duration, event: Event) {
         self.scheduled += 1;
         self.queue.insert((time, self.scheduled), event);
     }
@@ -202,35 +194,6 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, to: u64, body: &[u8]) {
-        let Ok(from) = swarm_raft::wire::decode(body).map(|message| message.from) else { return };
-        let now = self.env.now;
-        let Some(process) = self.member(to) else { return };
-        if process.members().is_removed(from) {
-            // As the managers' own service answers.
-            if let Some(machine) = self.managers.get_mut(&machine_of(from))
-                && machine.seat.raft_id == Some(from)
-            {
-                machine.seat.is_told_removed = true;
-            }
-            return;
-        }
-        process.step(now, from, body);
-        self.turn(machine_of(to), false);
-    }
-
-    fn deliver_call(&mut self, conn: ConnId, call: Call) {
-        let Some(found) = self.net.conn(conn).cloned() else { return };
-        let Some(machine) = self.managers.get_mut(&found.manager) else { return };
-        if machine.boot != found.manager_boot {
-            return;
-        }
-        if let Some(process) = &mut machine.process {
-            process.call(&mut self.env, conn, &format!("w{}", found.worker), call);
-            self.turn(found.manager, false);
-        }
-    }
-
     fn timer(&mut self, id: u64, boot: u64, timer: Timer) {
         let env = &mut self.env;
         let Some(worker) = self.workers.get_mut(&id).filter(|worker| worker.boot == boot) else {
@@ -256,233 +219,8 @@ impl World {
         }
     }
 
-    pub(crate) fn process(&mut self, id: u64) -> Option<&mut crate::manager::Process> {
-        self.managers.get_mut(&id)?.process.as_mut()
-    }
-
-    /// The process of the member with this raft ID.
-    fn member(&mut self, raft_id: u64) -> Option<&mut crate::manager::Process> {
-        self.process(machine_of(raft_id)).filter(|process| process.raft_id() == raft_id)
-    }
-
-    /// A manager does what it can; one that fails is gone, and is started again.
-    pub(crate) fn turn(&mut self, id: u64, ticked: bool) {
-        let Some(machine) = self.managers.get_mut(&id) else { return };
-        let Some(process) = &mut machine.process else { return };
-        if let Err(error) = process.work(&mut self.env, machine.ahead_ms, ticked) {
-            self.failed(id, &error);
-        }
-    }
-
-    fn failed(&mut self, id: u64, error: &RaftError) {
-        let is_disk = matches!(error, RaftError::Log(_));
-        self.env.note(format_args!("manager {id} fails: {error}"));
-        if !is_disk {
-            self.env.checks.expect(Err(format!("members fail of disks alone: {id} of {error:?}")));
-        }
-        self.crash_manager(id, true);
-    }
-
-    /// A manager's machine loses power, or only the process ends; it comes back after a while.
-    pub(crate) fn crash_manager(&mut self, id: u64, is_power: bool) {
-        let pause = self.env.random.millis(50, 8000);
-        self.restart_manager(id, is_power, pause);
-    }
-
-    /// As [`World::crash_manager`], and back after this time.
-    pub(crate) fn restart_manager(&mut self, id: u64, is_power: bool, pause: Duration) {
-        let Some(machine) = self.managers.get_mut(&id) else { return };
-        if machine.process.take().is_none() {
-            return;
-        }
-        match is_power {
-            true => machine.disk.crash(&mut self.env.random),
-            false => machine.disk.settle(),
-        }
-        machine.is_up = false;
-        self.env.note(format_args!("manager {id} is gone (power: {is_power})"));
-        self.break_conns(Place::Manager(id), is_power);
-        self.after(pause, Event::StartMachine { machine: id });
-    }
-
-    pub(crate) fn start_manager(&mut self, id: u64) {
-        let group = self.group;
-        let Some(machine) =
-            self.managers.get_mut(&id).filter(|machine| machine.is_up && machine.process.is_none())
-        else {
-            return;
-        };
-        let Some(raft_id) = machine.seat.raft_id else { return };
-        let config: RaftConfig = config(raft_id, group);
-        let is_founder = Seat::founder(FOUNDER).raft_id == Some(raft_id);
-        let config = if is_founder { config.founding(context(raft_id)) } else { config };
-        if let Err(error) = machine.start(&mut self.env, config) {
-            if matches!(error, RaftError::Log(_)) {
-                machine.disk.crash(&mut self.env.random);
-                machine.is_up = false;
-                self.env.note(format_args!("manager {id} cannot start: {error}"));
-                return self.after(Duration::from_secs(1), Event::StartMachine { machine: id });
-            }
-            let what = format!("members start again: {id} does not: {error:?}");
-            return self.env.checks.expect(Err(what));
-        }
-        let boot = machine.boot;
-        let first = self.env.random.millis(1, 100);
-        self.after(first, Event::Tick { manager: id, boot });
-        self.turn(id, false);
-    }
-
-    /// All connections of a machine break; the other ends learn it at once, or when they have waited long enough.
-    pub(crate) fn break_conns(&mut self, place: Place, is_silent: bool) {
-        for conn in self.net.conns_of(place) {
-            self.break_conn(conn, is_silent);
-        }
-    }
-
-    fn break_conn(&mut self, id: ConnId, is_silent: bool) {
-        let Some(conn) = self.net.drop_conn(id) else { return };
-        let (worker, worker_max) = (conn.worker, if is_silent { 6000 } else { 20 });
-        let pause = self.env.random.millis(1, worker_max);
-        self.after(pause, Event::LostByWorker { worker, boot: conn.worker_boot, conn: id });
-        let (manager, manager_max) = (conn.manager, if is_silent { 20_000 } else { 20 });
-        let pause = self.env.random.millis(1, manager_max);
-        self.after(pause, Event::LostByManager { manager, boot: conn.manager_boot, conn: id });
-    }
-
-    /// Does what processes wanted done.
-    pub(crate) fn carry_out(&mut self) {
-        while !self.env.effects.is_empty() {
-            for effect in std::mem::take(&mut self.env.effects) {
-                self.effect(effect);
-            }
-        }
-    }
-
-    fn effect(&mut self, effect: Effect) {
-        match effect {
-            Effect::Raft { from, to, body, is_snapshot } => self.send(from, to, &body, is_snapshot),
-            Effect::Call { conn, call } => match self.stream(conn, true) {
-                Some(at) => self.at(at, Event::Call { conn, call }),
-                None => self.break_conn(conn, true),
-            },
-            Effect::Answer { conn, answer } => match self.stream(conn, false) {
-                Some(at) => self.at(at, Event::Answer { conn, answer }),
-                None => self.break_conn(conn, true),
-            },
-            Effect::Close { conn } => self.break_conn(conn, false),
-            Effect::Done { request, outcome } => self.done(request, outcome),
-            Effect::Timer { worker, boot, after, timer } => {
-                self.after(after, Event::Timer { worker, boot, timer });
-            }
-        }
-    }
-
-    fn stream(&mut self, conn: ConnId, to_manager: bool) -> Option<Duration> {
-        self.net.stream(self.env.now, &mut self.env.random, conn, to_manager)
-    }
-
-    fn send(&mut self, from: u64, to: u64, body: &[u8], is_snapshot: bool) {
-        let (a, b) = (Place::Manager(machine_of(from)), Place::Manager(machine_of(to)));
-        let arrivals = self.net.datagram(self.env.now, &mut self.env.random, a, b);
-        if is_snapshot {
-            let sent = !arrivals.is_empty();
-            self.env.note(format_args!("manager {from} sends {to} a snapshot (arrives: {sent})"));
-            self.after(Duration::from_millis(20), Event::SnapshotSent { from, to, sent });
-        }
-        self.tempt(machine_of(from), body);
-        for at in arrivals {
-            self.at(at, Event::Raft { to, body: body.to_vec() });
-        }
-    }
-
-    /// A client acts: asks for something, or gives up on what it waits for.
-    fn client(&mut self, id: usize) {
-        let pause = self.env.random.millis(100, 2500);
-        self.after(pause, Event::Client(id));
-        self.read();
-        let client = &mut self.clients[id];
-        match &client.waiting {
-            Some(waiting) if waiting.until > self.env.now => return,
-            Some(_) => client.waiting = None,
-            None => {}
-        }
-        if !self.env.is_stormy {
-            return;
-        }
-        let wish = client.wish(&mut self.env.random);
-        self.ask(id, wish);
-    }
-
-    /// Somebody reads, from any manager.
-    fn read(&mut self) {
-        let managers: Vec<u64> = self.managers.keys().copied().collect();
-        let Some(from) = self.env.random.pick(&managers) else { return };
-        let Some(machine) = self.managers.get_mut(&from) else { return };
-        if let Some(process) = &mut machine.process {
-            process.read(&mut self.env);
-            self.turn(from, false);
-        }
-    }
-
-    /// Sends a wish to a manager; clients mostly know who leads.
-    pub(crate) fn ask(&mut self, id: usize, wish: crate::client::Wish) {
-        let leader = self.leader();
-        let managers: Vec<u64> = self.managers.keys().copied().collect();
-        let anybody = self.env.random.pick(&managers);
-        let Some(to) = leader.filter(|_| self.env.random.chance(800)).or(anybody) else { return };
-        self.requests += 1;
-        let number = self.requests;
-        let until = self.env.now + self.env.random.millis(1000, 10_000);
-        let what = wish.describe();
-        self.env.note(format_args!("client {id} asks manager {to} ({number}): {what}"));
-        self.env.checks.acknowledged.ask(&wish.key, wish.revision, wish.is_removal());
-        let waiting = crate::client::Waiting { number, wish: wish.clone(), until };
-        self.clients[id].waiting = Some(waiting);
-        let service_id = self.env.random.id();
-        let Some(machine) = self.managers.get_mut(&to) else { return };
-        crate::clock::set(self.env.now, machine.ahead_ms);
-        if let Some(process) = &mut machine.process {
-            process.request(&mut self.env, number, |transaction| {
-                wish.transact(transaction, service_id)
-            });
-            self.turn(to, false);
-        }
-    }
-
-    fn done(&mut self, request: u64, outcome: Outcome) {
-        // A client that has given up hears nothing any more, and the write is done nevertheless.
-        for client in &mut self.clients {
-            let Some(waiting) = client.waiting.take_if(|waiting| waiting.number == request) else {
-                continue;
-            };
-            self.env.note(format_args!("request {request}: {outcome:?}"));
-            if let Outcome::Acknowledged { term } = outcome {
-                let wish = &waiting.wish;
-                self.env.checks.acknowledged.acknowledge(&wish.key, wish.revision, term);
-            }
-        }
-    }
-
-    /// The manager that leads the newest term.
-    pub(crate) fn leader(&self) -> Option<u64> {
-        let status = |machine: &Manager| machine.process.as_ref().map(|process| process.status());
-        let serving = self.managers.values().filter_map(status).filter(|status| status.serving);
-        serving.max_by_key(|status| status.term).map(|status| machine_of(status.id))
-    }
-
     /// What runs on each worker.
     pub(crate) fn containers(&self) -> BTreeMap<String, BTreeSet<String>> {
         self.workers.values().map(|worker| (worker.node_id(), worker.engine.running())).collect()
-    }
-
-    /// The disk of a manager will fail.
-    pub(crate) fn spoil_disk(&mut self, id: u64, fault: DiskFault) {
-        if let Some(machine) = self.managers.get(&id) {
-            machine.disk.set_fault(Some(fault));
-        }
-        if fault == DiskFault::Full {
-            let pause = self.env.random.millis(100, 8000);
-            self.after(pause, Event::Room { manager: id });
-        }
     }
 }

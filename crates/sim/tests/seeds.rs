@@ -12,7 +12,7 @@ fn expect(seed: u64, options: Options) -> Report {
 #[test]
 fn every_check_holds() {
     let (mut terms, mut acknowledged, mut reads, mut tasks) = (0, 0, 0, 0);
-    for seed in 0..60 {
+    for seed in 0..50 {
         let report = expect(seed, Options::default());
         terms += report.terms;
         acknowledged += report.acknowledged;
@@ -20,10 +20,10 @@ fn every_check_holds() {
         tasks += report.tasks;
     }
     // A simulation in which nothing happens passes every check.
-    assert!(terms > 400, "{terms} terms");
-    assert!(acknowledged > 1500, "{acknowledged} acknowledged writes");
-    assert!(reads > 3000, "{reads} reads");
-    assert!(tasks > 1800, "{tasks} tasks");
+    assert!(terms > 350, "{terms} terms");
+    assert!(acknowledged > 1200, "{acknowledged} acknowledged writes");
+    assert!(reads > 2500, "{reads} reads");
+    assert!(tasks > 1500, "{tasks} tasks");
 }
 
 #[test]
