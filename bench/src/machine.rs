@@ -1,6 +1,15 @@
 //! A host with an engine, ours or Docker's, that can be killed and started again.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
 use swarm_testkit::{Daemon, Engine, Host, StockEngine};
+
+/// Where each tells its figures, on its own host.
+const METRICS: &str = "127.0.0.1:9323";
+
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One of the two.
 #[derive(Debug)]
@@ -14,12 +23,25 @@ pub(crate) enum Machine {
 impl Machine {
     /// Starts our daemon.
     pub(crate) fn ours(host: Host) -> Self {
-        Self::Ours(Daemon::start(host, &[]))
+        Self::Ours(Daemon::start(host, &["--metrics-addr", METRICS]))
     }
 
     /// Starts Docker's. No network is measured, so it may leave its host's firewall alone.
     pub(crate) fn stock(host: Host) -> Self {
-        Self::Stock(StockEngine::start(host, &["--iptables=false", "--ip-masq=false"]))
+        let firewall = ["--iptables=false", "--ip-masq=false"];
+        // Older versions have metrics only then.
+        let metrics = ["--experimental", "--metrics-addr", METRICS];
+        Self::Stock(StockEngine::start(host, &[&firewall[..], &metrics[..]].concat()))
+    }
+
+    /// The sum of a figure over all its labels, as the engine tells it; none where it doesn't.
+    pub(crate) fn figure(&self, name: &str) -> Option<f64> {
+        let answer = self.host().in_network(|| scrape().ok())?;
+        let of = |line: &str| -> Option<f64> {
+            let rest = line.strip_prefix(name).filter(|rest| rest.starts_with(['{', ' ']))?;
+            rest.rsplit(' ').next()?.parse().ok()
+        };
+        answer.lines().filter_map(of).reduce(|sum, value| sum + value)
     }
 
     /// SIGKILL for the daemon.
@@ -63,4 +85,13 @@ impl Engine for Machine {
             Self::Stock(engine) => engine.host(),
         }
     }
+}
+
+fn scrape() -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(METRICS)?;
+    stream.set_read_timeout(Some(SCRAPE_TIMEOUT))?;
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }

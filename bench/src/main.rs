@@ -5,6 +5,7 @@
 //! need other machines, other versions of Docker or hours are deliberately not here.
 
 mod api;
+mod crowd;
 mod interrupt;
 mod machine;
 mod measure;
@@ -52,10 +53,10 @@ fn run(suite: &Suite, arguments: &Arguments, table: &mut Table) {
     if !suite.measures.iter().any(|(name, _)| is_asked(name)) {
         return;
     }
-    let mut ours = contained(|| Side::ours(suite.managers));
+    let mut ours = contained(|| Side::ours(suite.form));
     let mut stock = match arguments.ours_only {
         true => Err(anyhow!("left out")),
-        false => contained(|| Side::stock(suite.managers)),
+        false => contained(|| Side::stock(suite.form)),
     };
     for (name, measure) in suite.measures.iter().filter(|(name, _)| is_asked(name)) {
         let of = |side: &mut Result<Side>| match side {

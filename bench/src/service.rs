@@ -70,6 +70,15 @@ impl Service {
         })
     }
 
+    /// How many of its tasks run, as the manager counts them.
+    pub(crate) fn count_running(&self, manager: &mut Client) -> Result<u64> {
+        let services = manager.get("/services?status=true")?;
+        let services = services.as_array().context("no list of services")?;
+        let own = services.iter().find(|service| service["ID"] == *self.id);
+        let own = own.context("the service is gone")?;
+        Ok(own["ServiceStatus"]["RunningTasks"].as_u64().unwrap_or_default())
+    }
+
     /// Removes it, and waits until its tasks are gone.
     pub(crate) fn remove(self, manager: &mut Client) -> Result<()> {
         manager.delete(&format!("/services/{}", self.id))?;

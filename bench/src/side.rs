@@ -8,51 +8,64 @@ use crate::machine::Machine;
 use crate::process::Process;
 
 const IMAGE: &str = "busybox:bench";
-const HOSTS: usize = 3;
 
-/// A swarm of three hosts, the first of which founded it, with the image on each.
+/// Which machines a swarm has, in this order.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Form {
+    /// The first founded the swarm.
+    pub(crate) managers: usize,
+    pub(crate) workers: usize,
+    /// Machines whose engines run, and which have not joined.
+    pub(crate) spares: usize,
+}
+
+/// A swarm of some hosts, the first of which founded it, with the image on each.
 pub(crate) struct Side {
     machines: Vec<Machine>,
+    /// So many of them are in the swarm.
+    members: usize,
     /// The image by its ID, for which neither side asks a registry.
     pub(crate) image: String,
 }
 
 impl Side {
-    /// Our daemons, of which so many are managers.
-    pub(crate) fn ours(managers: usize) -> Result<Self> {
-        Self::start("node", managers, Machine::ours)
+    /// Our daemons.
+    pub(crate) fn ours(form: Form) -> Result<Self> {
+        Self::start("node", form, Machine::ours)
     }
 
     /// Docker's engines.
-    pub(crate) fn stock(managers: usize) -> Result<Self> {
-        Self::start("stock", managers, Machine::stock)
+    pub(crate) fn stock(form: Form) -> Result<Self> {
+        Self::start("stock", form, Machine::stock)
     }
 
-    fn start(name: &str, managers: usize, start: impl Fn(Host) -> Machine) -> Result<Self> {
+    fn start(name: &str, form: Form, start: impl Fn(Host) -> Machine) -> Result<Self> {
         let lab = Lab::new();
         let host = |number| prepared(lab.host(&format!("{name}{number}")));
-        let machines: Vec<Machine> = (1..=HOSTS).map(|number| start(host(number))).collect();
+        let members = form.managers + form.workers;
+        let count = members + form.spares;
+        let machines: Vec<Machine> = (1..=count).map(|number| start(host(number))).collect();
         let archive = lab.folder().join("image.tar");
         std::fs::write(&archive, busybox_image_tar(IMAGE))?;
         let founder = machines[0].host().address().to_string();
         machines[0].docker(&["swarm", "init", "--advertise-addr", &founder]).ok();
-        for (index, machine) in machines.iter().enumerate().skip(1) {
-            let role = if index < managers { "manager" } else { "worker" };
+        for (index, machine) in machines.iter().enumerate().take(members).skip(1) {
+            let role = if index < form.managers { "manager" } else { "worker" };
             let token = machines[0].docker(&["swarm", "join-token", "--quiet", role]).ok();
             machine.docker(&["swarm", "join", "--token", &token, &format!("{founder}:2377")]).ok();
         }
         for machine in &machines {
             machine.docker(&["load", "--input", archive.to_str().context("a plain path")?]).ok();
         }
-        let mut side = Self { machines, image: String::new() };
+        let mut side = Self { machines, members, image: String::new() };
         let image = side.manager()?.get(&format!("/images/{IMAGE}/json"))?;
         side.image = image["Id"].as_str().context("an image without ID")?.into();
         Ok(side)
     }
 
-    /// How many machines there are.
+    /// How many machines are in the swarm.
     pub(crate) fn len(&self) -> usize {
-        self.machines.len()
+        self.members
     }
 
     /// Whether these are Docker's engines.

@@ -124,19 +124,19 @@ fn leader_of(side: &Side, asked: usize) -> Result<Option<usize>> {
 }
 
 /// A write that was accepted.
-struct Write {
+pub(super) struct Write {
     asked: Instant,
-    accepted: Instant,
+    pub(super) accepted: Instant,
 }
 
 /// Creates services on one manager, one after the other, whatever it answers.
-struct Writer {
+pub(super) struct Writer {
     over: Arc<AtomicBool>,
     thread: JoinHandle<Result<Vec<Write>>>,
 }
 
 impl Writer {
-    fn start(side: &Side, manager: usize, prefix: &str) -> Self {
+    pub(super) fn start(side: &Side, manager: usize, prefix: &str) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let (socket, image) = (side.engine(manager).socket(), side.image.clone());
         let (prefix, until) = (prefix.to_owned(), over.clone());
@@ -147,7 +147,7 @@ impl Writer {
         Self { over, thread }
     }
 
-    fn end(self) -> Result<Vec<Write>> {
+    pub(super) fn end(self) -> Result<Vec<Write>> {
         self.over.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| anyhow!("a writer panicked"))?
     }

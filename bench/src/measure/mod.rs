@@ -4,12 +4,14 @@ mod create;
 mod failover;
 mod leader;
 mod memory;
+mod newcomer;
+mod nodes;
 mod scale;
 mod throughput;
 
 use anyhow::Result;
 
-use crate::side::Side;
+use crate::side::{Form, Side};
 
 /// What figures count in, and where they should be.
 #[derive(Debug, Clone, Copy)]
@@ -45,16 +47,16 @@ type Measure = fn(&mut Side) -> Result<Vec<Samples>>;
 
 /// Measurements of swarms of one form.
 pub(crate) struct Suite {
-    /// So many of the three machines are managers.
-    pub(crate) managers: usize,
+    /// Which machines there are.
+    pub(crate) form: Form,
     /// All measurements by name.
     pub(crate) measures: &'static [(&'static str, Measure)],
 }
 
 /// All of them.
-pub(crate) const SUITES: [Suite; 2] = [
+pub(crate) const SUITES: [Suite; 4] = [
     Suite {
-        managers: 1,
+        form: Form { managers: 1, workers: 2, spares: 0 },
         measures: &[
             ("rest", memory::at_rest),
             ("create", create::measure),
@@ -65,12 +67,20 @@ pub(crate) const SUITES: [Suite; 2] = [
         ],
     },
     Suite {
-        managers: 3,
+        form: Form { managers: 3, workers: 0, spares: 0 },
         measures: &[
             ("managers-throughput", throughput::three_managers),
             ("managers-handover", leader::handover),
             ("managers-leader", leader::lost),
             ("managers-machine", failover::machine_of_leader),
         ],
+    },
+    Suite {
+        form: Form { managers: 3, workers: 0, spares: 1 },
+        measures: &[("newcomer", newcomer::measure)],
+    },
+    Suite {
+        form: Form { managers: 1, workers: 0, spares: 0 },
+        measures: &[("thousand-nodes", nodes::memory)],
     },
 ];

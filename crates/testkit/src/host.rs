@@ -83,6 +83,11 @@ impl Host {
         command
     }
 
+    /// Where its network is mounted, for threads that outlive a call of [`Host::in_network`].
+    pub fn netns(&self) -> PathBuf {
+        self.folder.join("netns")
+    }
+
     /// Does something in the host's network, to connect to a port on it or to listen there.
     pub fn in_network<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         netns::run_in(self.folder.join("netns"), work).expect("enter a host's network")

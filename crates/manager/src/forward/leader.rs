@@ -21,6 +21,8 @@ const NO_LEADER: &str = "The swarm does not have a leader. It's possible that to
 const PROBE_AFTER: Duration = Duration::from_millis(300);
 /// A manager that does not answer in this time is named as out of reach.
 const PROBE_MAX: Duration = Duration::from_millis(500);
+/// A manager that is further behind lets the leader answer.
+const CATCH_UP_MAX: Duration = Duration::from_millis(300);
 /// So long nobody is asked again who is out of reach, nor waited for.
 const VERDICT_MAX: Duration = Duration::from_secs(2);
 
@@ -59,6 +61,14 @@ impl Leaders {
 
     pub(super) fn knows_cluster(&self) -> bool {
         self.group.store.view().cluster().is_some()
+    }
+
+    /// Whether this manager has applied all that the leader had committed when this was called.
+    pub(super) async fn caught_up(&self) -> bool {
+        let Some(node) = self.group.node().filter(|node| node.status().leader.is_some()) else {
+            return false;
+        };
+        matches!(tokio::time::timeout(CATCH_UP_MAX, node.read_index()).await, Ok(Ok(Ok(_))))
     }
 
     /// The leader, waiting for one until `deadline`; not `lost`, which does not answer.

@@ -1,5 +1,8 @@
 //! Calls that only the leader can serve are passed on to it, whichever manager they reach, together with who made them.
 //!
+//! Reads that any manager can answer are not passed on: they wait until this one has what the leader has (Raft thesis,
+//! section 6.4), so that no message between managers grows with the cluster.
+//!
 //! A layer around all services: it looks at a request's path and who leads, and knows no messages. Mirrors what SwarmKit
 //! generates as `raftproxy`. Beyond it: a call that never reached a dead leader is made again with the next one, and
 //! streams end when their leader is no longer the leader.
@@ -38,6 +41,23 @@ const LEADERS_SERVICES: [&str; 8] = [
     "docker.swarmkit.v1.ResourceAllocator",
     "docker.swarmkit.v1.RaftMembership",
 ];
+/// Reads that every manager answers from its own replica, once that has all that the leader had when it was asked. Not
+/// nodes: who is in reach only the leader knows.
+const READS: [&str; 13] = [
+    "GetService",
+    "ListServices",
+    "ListServiceStatuses",
+    "GetTask",
+    "ListTasks",
+    "GetNetwork",
+    "ListNetworks",
+    "GetSecret",
+    "ListSecrets",
+    "GetConfig",
+    "ListConfigs",
+    "GetCluster",
+    "ListClusters",
+];
 /// The root's certificates never change hands, so every manager knows them.
 const ROOT_CERTIFICATE: &str = "/docker.swarmkit.v1.CA/GetRootCACertificate";
 /// Calls whose request is a stream, which cannot be made twice.
@@ -64,7 +84,11 @@ pub(crate) async fn pass_on(
     {
         return next.run(request).await;
     }
-    match leaders.find(Instant::now() + PATIENCE, None).await {
+    let deadline = Instant::now() + PATIENCE;
+    if is_read(path) && leaders.caught_up().await {
+        return next.run(request).await;
+    }
+    match leaders.find(deadline, None).await {
         Ok(Leader::Own) => next.run(request).await,
         Ok(Leader::Other(_)) if request.headers().contains_key(REDIRECT) => refuse(
             Status::resource_exhausted("more than one redirect to leader: this manager follows"),
@@ -76,6 +100,11 @@ pub(crate) async fn pass_on(
 
 fn is_leaders(path: &str) -> bool {
     path.split('/').nth(1).is_some_and(|service| LEADERS_SERVICES.contains(&service))
+}
+
+fn is_read(path: &str) -> bool {
+    let method = path.strip_prefix("/docker.swarmkit.v1.Control/");
+    method.is_some_and(|method| READS.contains(&method))
 }
 
 fn refuse(status: Status) -> Response {
@@ -182,7 +211,7 @@ async fn call(
 
 #[cfg(test)]
 mod tests {
-    use super::is_leaders;
+    use super::{is_leaders, is_read};
 
     #[test]
     fn knows_what_the_leader_serves() {
@@ -194,6 +223,18 @@ mod tests {
             ("/", false),
         ] {
             assert_eq!(is_leaders(path), expect, "{path}");
+        }
+    }
+
+    #[test]
+    fn knows_what_any_manager_can_answer() {
+        for (path, expect) in [
+            ("/docker.swarmkit.v1.Control/ListTasks", true),
+            ("/docker.swarmkit.v1.Control/ListNodes", false),
+            ("/docker.swarmkit.v1.Control/CreateService", false),
+            ("/docker.swarmkit.v1.Dispatcher/ListTasks", false),
+        ] {
+            assert_eq!(is_read(path), expect, "{path}");
         }
     }
 }
