@@ -122,9 +122,14 @@ impl Worker {
                     driven.work = Some((work, operation, state, message));
                     if operation == Operation::Wait {
                         // Ends with the container, which may have ended while nobody looked.
+                        let is_job = driven.task.job_iteration.is_some();
                         if !self.engine.is_running(id) {
                             self.finish(env, id, false);
                             continue;
+                        }
+                        if is_job {
+                            let pause = env.random.millis(50, 3000);
+                            self.timer(env, pause, Timer::Work(work));
                         }
                         return;
                     }
@@ -162,6 +167,10 @@ impl Worker {
                 true
             }
             Operation::Start if !fails => self.start_container(env, &id, ports),
+            Operation::Wait => {
+                self.engine.stop(&id);
+                !fails
+            }
             Operation::Shutdown => {
                 self.engine.stop(&id);
                 true

@@ -6,11 +6,12 @@ use std::time::Duration;
 use swarm_proto::v1::endpoint_spec::ResolutionMode;
 use swarm_proto::v1::node_spec::Availability;
 use swarm_proto::v1::port_config::PublishMode;
+use swarm_proto::v1::restart_policy::RestartCondition;
 use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::{
-    Annotations, ContainerSpec, EndpointSpec, GlobalService, Node, NodeSpec, PortConfig,
-    ReplicatedService, RestartPolicy, Service, ServiceSpec, TaskSpec, UpdateConfig, Version,
-    task_spec,
+    Annotations, ContainerSpec, EndpointSpec, GlobalService, JobStatus, Node, NodeSpec, PortConfig,
+    ReplicatedJob, ReplicatedService, RestartPolicy, Service, ServiceSpec, TaskSpec, UpdateConfig,
+    Version, task_spec,
 };
 use swarm_store::{Error, Transaction};
 
@@ -18,10 +19,11 @@ use crate::checks::{Key, REVISION_LABEL};
 use crate::random::Random;
 
 /// Services of a client.
-const SERVICES: usize = 4;
-/// The one that has a port of the node, and the one that runs on every node.
+const SERVICES: usize = 5;
+/// The one that has a port of the node, the one that runs on every node, and the one that is a job.
 const WITH_PORT: usize = 2;
 const GLOBAL: usize = 3;
+const JOB: usize = 4;
 /// The most replicas that are asked for.
 const REPLICAS_MAX: usize = 5;
 
@@ -125,13 +127,14 @@ impl Client {
         let replicas = random.below(replicas_max + 1) as u64;
         // The last service of each client has a port of the node, so that two replicas never share one.
         let port = has_port.then(|| 8000 + self.id as u32);
-        let mut spec = before.unwrap_or_else(|| fresh(port, number == GLOBAL, random));
+        let mut spec = before.unwrap_or_else(|| fresh(port, number, random));
         spec.annotations = Some(annotations(name, revision));
-        match random.below(2) {
-            0 if number != GLOBAL => {
-                spec.mode = Some(Mode::Replicated(ReplicatedService { replicas }))
+        match (random.below(2), number) {
+            (0, JOB) => spec.mode = Some(job(random)),
+            (0, number) if number != GLOBAL => {
+                spec.mode = Some(Mode::Replicated(ReplicatedService { replicas }));
             }
-            _ => spec.task = Some(task(revision, random)),
+            _ => spec.task = Some(task(revision, number == JOB, random)),
         }
         spec
     }
@@ -142,7 +145,13 @@ fn annotations(name: &str, revision: u64) -> Annotations {
     Annotations { name: name.to_owned(), labels, ..Annotations::default() }
 }
 
-fn fresh(port: Option<u32>, is_global: bool, random: &mut Random) -> ServiceSpec {
+fn job(random: &mut Random) -> Mode {
+    let max_concurrent = 1 + random.below(3) as u64;
+    let total_completions = 1 + random.below(REPLICAS_MAX) as u64;
+    Mode::ReplicatedJob(ReplicatedJob { max_concurrent, total_completions })
+}
+
+fn fresh(port: Option<u32>, number: usize, random: &mut Random) -> ServiceSpec {
     let endpoint = port.map(|port| EndpointSpec {
         mode: ResolutionMode::Dnsrr.into(),
         ports: vec![PortConfig {
@@ -154,9 +163,10 @@ fn fresh(port: Option<u32>, is_global: bool, random: &mut Random) -> ServiceSpec
     });
     // Only one task can have a port of the node: what replaces it can start after it alone.
     let order = if port.is_some() { 0 } else { random.below(2) as i32 };
-    let mode = match is_global {
-        true => Mode::Global(GlobalService {}),
-        false => Mode::Replicated(ReplicatedService { replicas: 2 }),
+    let mode = match number {
+        GLOBAL => Mode::Global(GlobalService {}),
+        JOB => job(random),
+        _ => Mode::Replicated(ReplicatedService { replicas: 2 }),
     };
     let update = UpdateConfig {
         parallelism: random.below(3) as u64,
@@ -166,7 +176,7 @@ fn fresh(port: Option<u32>, is_global: bool, random: &mut Random) -> ServiceSpec
         ..UpdateConfig::default()
     };
     ServiceSpec {
-        task: Some(task(0, random)),
+        task: Some(task(0, number == JOB, random)),
         mode: Some(mode),
         update: Some(update),
         endpoint,
@@ -174,14 +184,15 @@ fn fresh(port: Option<u32>, is_global: bool, random: &mut Random) -> ServiceSpec
     }
 }
 
-fn task(revision: u64, random: &mut Random) -> TaskSpec {
+fn task(revision: u64, is_job: bool, random: &mut Random) -> TaskSpec {
     let container =
         ContainerSpec { image: format!("image:{revision}"), ..ContainerSpec::default() };
     let delay = swarm_proto::timestamp::from_duration(random.millis(100, 5000));
+    let condition = if is_job { RestartCondition::OnFailure } else { RestartCondition::Any };
     TaskSpec {
         runtime: Some(task_spec::Runtime::Container(container)),
         restart: Some(RestartPolicy {
-            condition: swarm_proto::v1::restart_policy::RestartCondition::Any.into(),
+            condition: condition.into(),
             delay: Some(delay),
             ..RestartPolicy::default()
         }),
@@ -199,6 +210,7 @@ impl Wish {
             What::Put(spec) => {
                 let mode = match &spec.mode {
                     Some(Mode::Replicated(replicated)) => replicated.replicas.to_string(),
+                    Some(Mode::ReplicatedJob(job)) => format!("job of {}", job.total_completions),
                     _ => "global".to_owned(),
                 };
                 format!("put {mode}")
@@ -244,10 +256,14 @@ fn put(
 ) -> Result<(), Error> {
     let Some(service) = transaction.by_name::<Service>(name) else {
         let spec_version = Some(Version::default());
+        let is_job = matches!(spec.mode, Some(Mode::ReplicatedJob(_)));
+        let job_iteration = Some(Version::default());
+        let job_status = is_job.then(|| JobStatus { job_iteration, ..JobStatus::default() });
         return transaction.create(Service {
             id,
             spec: Some(spec),
             spec_version,
+            job_status,
             ..Service::default()
         });
     };
@@ -256,5 +272,8 @@ fn put(
     service.previous_spec = service.spec.replace(spec);
     service.previous_spec_version = service.spec_version.replace(version);
     service.update_status = None;
+    if let Some(status) = &mut service.job_status {
+        status.job_iteration.get_or_insert_default().index += 1;
+    }
     transaction.update(service)
 }

@@ -24,6 +24,9 @@ pub(crate) fn unconverged(
             .map(|task| &**task)
             .filter(|task| runs(task) && live.contains(task.node_id.as_str()))
             .collect();
+        if let Some(lack) = incomplete(tables, service) {
+            return Some(lack);
+        }
         let wanted = replicas(service, active(tables));
         if tasks.len() != wanted {
             let has = tasks.len();
@@ -50,6 +53,21 @@ pub(crate) fn unconverged(
         }
     }
     expected.keys().next().map(|node| format!("tasks are to run on {node}, which does not live"))
+}
+
+/// What a job still lacks of its completions.
+fn incomplete(tables: &Tables, service: &Service) -> Option<String> {
+    let Some(Mode::ReplicatedJob(job)) = service.spec.as_ref()?.mode.as_ref() else { return None };
+    let newest = service.job_status.as_ref().and_then(|status| status.job_iteration);
+    let complete = |task: &Task| {
+        let state = task.status.as_ref().map(|status| status.state);
+        task.job_iteration == newest && state == Some(TaskState::Complete as i32)
+    };
+    // A slot whose task was given up and replaced may complete twice.
+    let tasks = tables.tasks_by_service(&service.id).filter(|task| complete(task));
+    let has = tasks.map(|task| task.slot).collect::<BTreeSet<u64>>().len() as u64;
+    let wanted = job.total_completions;
+    (has != wanted).then(|| format!("{has} of {wanted} completions: {}", told(tables, service)))
 }
 
 /// A service and its tasks, for whoever looks for the reason.
