@@ -1,13 +1,16 @@
-//! The leader goes, by SIGTERM or by SIGKILL, while the other two managers are written to without a pause.
+//! The leader goes, by SIGTERM or by SIGKILL, while eight clients write through the other two managers. What was
+//! acknowledged must be there at the end, on every manager.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use hyper::Method;
+use serde_json::Value;
 
 use super::{Goal, Samples};
 use crate::api::Connection;
@@ -21,6 +24,10 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
 /// A request that is not answered for so long is made anew.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+/// So many clients write through each of the managers that stay.
+const CLIENTS_EACH: usize = 4;
+/// Between a client's writes: a load, and yet a list of services that can be read at the end.
+const PAUSE: Duration = Duration::from_millis(20);
 /// A pause after a refusal, so that a manager without a leader isn't kept busy by the question.
 const REFUSED_PAUSE: Duration = Duration::from_millis(10);
 /// The writers write for so long before the leader goes, and after its successor has taken a write.
@@ -61,13 +68,16 @@ fn rounds(
     go: impl Fn(&mut Machine),
     figure: impl Fn(&[Write], Instant) -> Option<Duration>,
 ) -> Result<Vec<f64>> {
-    let mut values = Vec::new();
+    let (mut values, mut acknowledged) = (Vec::new(), BTreeSet::new());
     for round in 0..count {
         let leader = await_well(side)?;
         let others: Vec<usize> = (0..side.len()).filter(|index| *index != leader).collect();
-        let writers: Vec<Writer> = others
-            .iter()
-            .map(|index| Writer::start(side, *index, &format!("w{round}-{index}")))
+        let clients =
+            (0..CLIENTS_EACH).flat_map(|client| others.iter().map(move |at| (client, at)));
+        let writers: Vec<Writer> = clients
+            .map(|(client, at)| {
+                Writer::start(side, *at, &format!("w{count}-{round}-{at}-{client}"))
+            })
             .collect();
         std::thread::sleep(CALM);
         let gone = Instant::now();
@@ -82,10 +92,25 @@ fn rounds(
         }
         let value = figure(&writes, gone).context("no write was accepted")?;
         values.push(value.as_secs_f64());
+        acknowledged.extend(writes.into_iter().map(|write| write.name));
         side.machine(leader).restart();
     }
     await_well(side)?;
+    for index in 0..side.len() {
+        let kept = services(side, index)?;
+        let lost: Vec<&String> = acknowledged.difference(&kept).collect();
+        ensure!(lost.is_empty(), "acknowledged services that manager {index} lost: {lost:?}");
+    }
+    crate::table::progress(&format!("all {} acknowledged writes are there", acknowledged.len()));
     Ok(values)
+}
+
+/// The names of all services that a manager knows.
+fn services(side: &Side, index: usize) -> Result<BTreeSet<String>> {
+    let services = side.client(index)?.get("/services")?;
+    let services = services.as_array().context("no list of services")?.iter();
+    let name = |service: &Value| service["Spec"]["Name"].as_str().map(str::to_owned);
+    Ok(services.filter_map(name).collect())
 }
 
 /// Waits until all managers are in reach of each other; the leader.
@@ -125,6 +150,7 @@ fn leader_of(side: &Side, asked: usize) -> Result<Option<usize>> {
 
 /// A write that was accepted.
 pub(super) struct Write {
+    name: String,
     asked: Instant,
     pub(super) accepted: Instant,
 }
@@ -165,11 +191,15 @@ async fn write(
         if until.load(Ordering::Relaxed) {
             break;
         }
-        let body = serde_json::to_vec(&spec(&format!("{prefix}-{number}"), &image, 0))?;
+        let name = format!("{prefix}-{number}");
+        let body = serde_json::to_vec(&spec(&name, &image, 0))?;
         let asked = Instant::now();
         let answer = connection.send(Method::POST, "/services/create", body.into());
         match tokio::time::timeout(ATTEMPT_TIMEOUT, answer).await {
-            Ok(Ok(_)) => writes.push(Write { asked, accepted: Instant::now() }),
+            Ok(Ok(_)) => {
+                writes.push(Write { name, asked, accepted: Instant::now() });
+                tokio::time::sleep(PAUSE).await;
+            }
             Ok(Err(_)) => tokio::time::sleep(REFUSED_PAUSE).await,
             // What is answered late would be taken for the answer to the next.
             Err(_) => connection = Connection::open(&socket).await?,

@@ -24,7 +24,7 @@ use crate::forward::Leaders;
 use crate::founding::Founding;
 use crate::group::{Group, PeerTransport, joining};
 use crate::member_file::{MemberFile, MemberFileError};
-use crate::metrics::{View, note_delays};
+use crate::metrics::View;
 use crate::presence::{follow_members, is_specified, present};
 use crate::services::{Server, Services};
 use crate::term::Duties;
@@ -137,7 +137,6 @@ impl Manager {
         let mut tasks = JoinSet::new();
         tasks.spawn(follow_members(group.clone(), raft_id, peers));
         tasks.spawn(present(group.clone(), own, config.remotes));
-        tasks.spawn(note_delays(store.clone(), raft.clone()));
         let duties = Duties {
             node_id: identity.node_id.clone(),
             store: store.clone(),

@@ -10,7 +10,6 @@ use prometheus::{Gauge, GaugeVec, Histogram, Opts};
 use swarm_proto::timestamp::to_system_time;
 use swarm_proto::v1::node_status::State;
 use swarm_proto::v1::{Config, Network, Node, Secret, Service, Task, TaskState};
-use swarm_raft::RaftNode;
 use swarm_store::{Change, Delta, Store, Tables};
 
 /// From a task's creation to its running, as the leader learns it (SwarmKit's `dispatcher.scheduling_delay`).
@@ -136,14 +135,11 @@ fn task_state(state: TaskState) -> String {
     state.as_str_name().to_lowercase()
 }
 
-/// Notes how long tasks took, while this manager leads; for ever.
-pub(crate) async fn note_delays(store: Store, raft: RaftNode) {
+/// Notes how long tasks took; for ever.
+pub(crate) async fn note_delays(store: Store) {
     let mut watch = store.watch();
     loop {
         let commit = watch.next().await;
-        if !raft.status().serving {
-            continue;
-        }
         for change in commit.changes.iter() {
             if let Change::Task(delta) = change
                 && let Some(delay) = delay(delta)

@@ -17,7 +17,7 @@ use crate::founding::{Founding, found};
 use crate::group::Group;
 use crate::log_broker::LogBroker;
 use crate::node_ca::Signer;
-use crate::role_manager;
+use crate::{metrics, role_manager};
 
 /// The leader's duties, ready for any number of terms.
 pub(crate) struct Duties {
@@ -66,6 +66,7 @@ impl Duties {
             self.log_broker.run(pending()),
             Signer::new(self.store.clone(), &self.cluster_id).run(),
             role_manager::run(self.store.clone(), self.group.clone()),
+            metrics::note_delays(self.store.clone()),
         );
     }
 }

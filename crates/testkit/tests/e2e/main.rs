@@ -14,3 +14,4 @@ mod services;
 mod stock;
 mod support;
 mod tls;
+mod two_then_three;
