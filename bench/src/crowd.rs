@@ -166,6 +166,16 @@ impl Connector for Way {
     }
 
     fn observe(&self, _address: &str, _well: bool) {}
+
+    fn ways(&self) -> Vec<Connection> {
+        let channel = swarm_ca::connect(&self.address, Credentials::Member(self.materials.clone()));
+        channel
+            .into_iter()
+            .map(|channel| Connection { address: self.address.clone(), channel })
+            .collect()
+    }
+
+    fn prefer(&self, _address: &str) {}
 }
 
 /// A machine whose tasks run without doing anything.

@@ -8,12 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use swarm_proto::Channel;
 use swarm_proto::v1::{NodeTlsInfo, SessionMessage};
+use swarm_pulse::Heart;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use crate::controller::Executor;
 use crate::reporter::Reporter;
-use crate::session::Session;
+use crate::session::{End, Session};
 use crate::worker::Worker;
 
 /// The first pause after a session that broke; it doubles up to [`BACKOFF_MAX`] while sessions fail to begin.
@@ -37,6 +38,12 @@ pub trait Connector: Send + Sync {
 
     /// Tells how the manager at `address` behaved, for the next choice.
     fn observe(&self, address: &str, well: bool);
+
+    /// New connections to all managers that may be asked, not yet dialled.
+    fn ways(&self) -> Vec<Connection>;
+
+    /// The manager at `address` has just answered: it is the next choice.
+    fn prefer(&self, address: &str);
 }
 
 /// What an agent needs.
@@ -60,6 +67,8 @@ pub struct Agent {
     config: AgentConfig,
     worker: Arc<Worker>,
     reporter: Arc<Reporter>,
+    /// None where the system gives no thread; then there are gRPC heartbeats only.
+    heart: Option<Heart>,
 }
 
 impl Agent {
@@ -71,7 +80,10 @@ impl Agent {
         let reporter = Arc::new(Reporter::default());
         let worker =
             Worker::open(&config.folder, config.executor.clone(), reporter.clone()).await?;
-        Ok(Self { config, worker: Arc::new(worker), reporter })
+        let heart = Heart::start(&config.node_id);
+        let heart =
+            heart.inspect_err(|error| warn!(%error, "no heartbeats on a path of their own"));
+        Ok(Self { config, worker: Arc::new(worker), reporter, heart: heart.ok() })
     }
 
     /// Holds sessions for ever; dropping the future ends the session and leaves the containers.
@@ -99,14 +111,20 @@ impl Agent {
         };
         let address = connection.address;
         let session = Session {
+            address: &address,
+            heart: self.heart.as_ref(),
             config: &self.config,
             worker: &self.worker,
             reporter: &self.reporter,
             channel: connection.channel,
         };
-        let (began, error) = session.run(session_id).await;
-        info!(manager.addr = address, %error, began, "session with a manager ended");
-        self.config.connector.observe(&address, began);
+        let End { began, status, better } = session.run(session_id).await;
+        info!(manager.addr = address, error = %status, began, "session with a manager ended");
+        let is_worse = better.as_ref().is_some_and(|better| *better != address);
+        self.config.connector.observe(&address, began && !is_worse);
+        if let Some(better) = better {
+            self.config.connector.prefer(&better);
+        }
         began
     }
 }

@@ -19,6 +19,7 @@ mod logs;
 mod reporter;
 mod session;
 mod task_manager;
+mod vigil;
 mod worker;
 
 pub use agent::{Agent, AgentConfig, Connection, Connector};

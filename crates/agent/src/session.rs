@@ -1,6 +1,7 @@
 //! A session with one manager: registration, heartbeats, assignments, statuses and log subscriptions, until any breaks.
 //!
-//! Mirrors SwarmKit's `agent/session.go`.
+//! Heartbeats go on the session's connection, and, with a manager that invites to it, on a path of their own (the room
+//! `pulse`). What silence means is decided in `vigil`. Mirrors SwarmKit's `agent/session.go`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,24 +14,48 @@ use swarm_proto::v1::{
     AssignmentsRequest, HeartbeatRequest, ListenSubscriptionsRequest, SessionMessage,
     SessionRequest, UpdateTaskStatusRequest,
 };
+use swarm_pulse::{Heart, INVITATION_HEADER};
 use tonic::{Request, Status, Streaming};
 use tracing::{debug, info};
 
 use crate::agent::AgentConfig;
 use crate::logs::Subscriptions;
 use crate::reporter::Reporter;
+use crate::vigil::{Signs, Vigil};
 use crate::worker::Worker;
 
 /// A manager that does not register a node in this time is given up.
 const REGISTRATION_MAX: Duration = Duration::from_secs(5);
-/// A manager that does not answer a heartbeat in this time is given up.
-const HEARTBEAT_ANSWER_MAX: Duration = Duration::from_secs(5);
+/// A manager that does not answer a heartbeat in this time is given up, whatever others say of it.
+const HEARTBEAT_ANSWER_MAX: Duration = Duration::from_secs(10);
+/// A period of zero would be a busy loop.
+const PERIOD_MIN: Duration = Duration::from_millis(50);
+/// While beats on their own path are answered, those on the session's connection only show that it works.
+const SPARE_PERIODS: u32 = 2;
 /// The header by which our dispatcher knows our agents, whom it may tell a shorter period.
 const AGENT_HEADER: &str = "swarm-agent";
 /// A stock manager's assignments may come in one message, which outgrows gRPC's usual 4 MiB.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
+/// How a session ended.
+pub(crate) struct End {
+    /// Whether it began at all.
+    pub(crate) began: bool,
+    /// Why it ended.
+    pub(crate) status: Status,
+    /// A manager that has just answered, to turn to next.
+    pub(crate) better: Option<String>,
+}
+
+impl End {
+    fn at_once(status: Status) -> Self {
+        Self { began: false, status, better: None }
+    }
+}
+
 pub(crate) struct Session<'a> {
+    pub(crate) address: &'a str,
+    pub(crate) heart: Option<&'a Heart>,
     pub(crate) config: &'a AgentConfig,
     pub(crate) worker: &'a Arc<Worker>,
     pub(crate) reporter: &'a Reporter,
@@ -38,30 +63,43 @@ pub(crate) struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Runs the session until it breaks; tells whether it began, and why it ended.
-    pub(crate) async fn run(self, session_id: &mut String) -> (bool, Status) {
+    /// Runs the session until it breaks.
+    pub(crate) async fn run(self, session_id: &mut String) -> End {
         let registered =
             tokio::time::timeout(REGISTRATION_MAX, self.register(session_id.clone())).await;
         let (first, messages) = match registered {
             Ok(Ok(registered)) => registered,
             Ok(Err(status)) => {
                 session_id.clear();
-                return (false, status);
+                return End::at_once(status);
             }
-            Err(_) => return (false, Status::deadline_exceeded("registration took too long")),
+            Err(_) => {
+                return End::at_once(Status::deadline_exceeded("registration took too long"));
+            }
         };
         session_id.clone_from(&first.session_id);
         info!(session.id = first.session_id, "session with a manager began");
         let id = first.session_id.clone();
         self.deliver(first).await;
+        let signs = Signs::new(self.heart.map(Heart::pulse));
+        let vigil = Vigil {
+            session_id: &id,
+            address: self.address,
+            connector: &*self.config.connector,
+            signs: &signs,
+        };
         let ended = tokio::select! {
+            given_up = vigil.keep() => {
+                return End { began: true, status: given_up.status, better: given_up.better };
+            }
             ended = self.watch(messages) => ended,
-            ended = self.heartbeat(&id) => ended,
+            ended = self.heartbeat(&id, &signs) => ended,
             ended = self.assignments(&id) => ended,
             ended = self.report(&id) => ended,
             ended = self.subscriptions() => ended,
         };
-        (true, ended.err().unwrap_or_else(|| Status::ok("the manager closed the session")))
+        let status = ended.err().unwrap_or_else(|| Status::ok("the manager closed the session"));
+        End { began: true, status, better: None }
     }
 
     fn dispatcher(&self) -> DispatcherClient<Channel> {
@@ -79,13 +117,25 @@ impl Session<'_> {
         request
             .metadata_mut()
             .insert(AGENT_HEADER, tonic::metadata::MetadataValue::from_static("1"));
-        let mut messages = self.dispatcher().session(request).await?.into_inner();
+        let answer = self.dispatcher().session(request).await?;
+        let invitation = answer.metadata().get(INVITATION_HEADER);
+        let invitation = invitation.and_then(|text| text.to_str().ok()?.parse().ok());
+        let mut messages = answer.into_inner();
         let first = messages.message().await?;
         let first = first.ok_or_else(|| Status::unavailable("the manager closed the session"))?;
+        match (self.heart, invitation) {
+            (Some(heart), Some(invitation)) => heart.follow(invitation),
+            (Some(heart), None) => heart.rest(),
+            (None, _) => {}
+        }
         Ok((first, messages))
     }
 
     async fn deliver(&self, message: SessionMessage) {
+        if let Some(heart) = self.heart {
+            let managers = message.managers.iter().filter_map(|manager| manager.peer.as_ref());
+            heart.know(managers.map(|peer| peer.addr.as_str()));
+        }
         if let Some(node) = &message.node {
             self.config.executor.configure(node).await;
         }
@@ -100,16 +150,23 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn heartbeat(&self, id: &str) -> Result<(), Status> {
+    async fn heartbeat(&self, id: &str, signs: &Signs) -> Result<(), Status> {
         let mut dispatcher = self.dispatcher();
         loop {
             let beat = dispatcher.heartbeat(HeartbeatRequest { session_id: id.to_owned() });
+            signs.asked();
             let answer = tokio::time::timeout(HEARTBEAT_ANSWER_MAX, beat).await;
             let answer =
                 answer.map_err(|_| Status::deadline_exceeded("a heartbeat was not answered"))??;
             let period = answer.into_inner().period.as_ref().map(to_duration).unwrap_or_default();
-            // A period of zero would be a busy loop.
-            tokio::time::sleep(period.max(Duration::from_millis(50))).await;
+            let period = period.max(PERIOD_MIN);
+            signs.answered(period);
+            tokio::time::sleep(period).await;
+            for _ in 1..SPARE_PERIODS {
+                if signs.has_pulse(period) {
+                    tokio::time::sleep(period).await;
+                }
+            }
         }
     }
 

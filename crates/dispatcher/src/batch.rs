@@ -26,6 +26,8 @@ pub struct NodeUpdate {
     pub addr: Option<String>,
     /// What it says of itself, when it registers.
     pub description: Option<NodeDescription>,
+    /// Whether an agent of ours runs there, when it registers.
+    pub is_swift: Option<bool>,
 }
 
 /// Writes that go into one transaction.
@@ -55,6 +57,7 @@ impl Batch {
         if let Some(waiting) = self.nodes.remove(&node_id) {
             update.description = update.description.or(waiting.description);
             update.addr = update.addr.or(waiting.addr);
+            update.is_swift = update.is_swift.or(waiting.is_swift);
         }
         self.nodes.insert(node_id, update);
     }
@@ -152,6 +155,7 @@ fn apply_node(
     if let Some(addr) = &update.addr {
         status.addr.clone_from(addr);
     }
+    status.swift = update.is_swift.unwrap_or(status.swift);
     if let Some(description) = &update.description {
         node.description = Some(description.clone());
     }

@@ -11,10 +11,13 @@ pub struct Timing {
     pub heartbeat_epsilon: Duration,
     /// How many periods of silence make a node dead.
     pub grace_multiplier: u32,
-    /// The longest period that our own agents are told.
-    pub swift_period_max: Duration,
-    /// The silence that a node is allowed after its session stream broke.
+    /// The silence that is death for our own agents and for nodes whose session stream broke, where the cluster's
+    /// period is no longer than [`Timing::heartbeat_period_usual`]; beyond it, it grows with the period.
     pub suspect_grace: Duration,
+    /// So many of our own agents' periods are in the silence that is death.
+    pub swift_beats: u32,
+    /// The cluster's period unless somebody changed it.
+    pub heartbeat_period_usual: Duration,
     /// So long without a sign of life of any other node, while there are several, a manager may be cut off itself.
     pub common_silence: Duration,
     /// What silent nodes get then, beyond the silence that is death otherwise: together SwarmKit's 15 s.
@@ -35,8 +38,9 @@ impl Default for Timing {
             heartbeat_period: Duration::from_secs(5),
             heartbeat_epsilon: Duration::from_millis(500),
             grace_multiplier: 3,
-            swift_period_max: Duration::from_secs(1),
             suspect_grace: Duration::from_secs(3),
+            swift_beats: 6,
+            heartbeat_period_usual: Duration::from_secs(5),
             common_silence: Duration::from_millis(1500),
             isolation_grace: Duration::from_secs(12),
             stall_max: Duration::from_secs(1),
@@ -50,26 +54,33 @@ impl Default for Timing {
 impl Timing {
     /// The base period for an agent, ours (`is_swift`) or a stock one.
     pub(crate) fn period(&self, is_swift: bool) -> Duration {
-        if is_swift {
-            self.heartbeat_period.min(self.swift_period_max)
-        } else {
-            self.heartbeat_period
-        }
+        if is_swift { self.grace(true) / self.swift_beats } else { self.heartbeat_period }
     }
 
     /// The silence that an agent is allowed.
     pub(crate) fn grace(&self, is_swift: bool) -> Duration {
-        self.grace_of(self.period(is_swift))
+        if is_swift {
+            self.suspect_grace().min(self.grace_of(self.heartbeat_period))
+        } else {
+            self.grace_of(self.heartbeat_period)
+        }
+    }
+
+    /// The silence that a node is allowed after its session stream broke. Who sets a longer period wants patience.
+    pub(crate) fn suspect_grace(&self) -> Duration {
+        let usual = self.heartbeat_period_usual.as_secs_f64();
+        let scale = (self.heartbeat_period.as_secs_f64() / usual).max(1.0);
+        self.suspect_grace.mul_f64(scale)
     }
 
     pub(crate) fn grace_of(&self, period: Duration) -> Duration {
         period * self.grace_multiplier
     }
 
-    /// The silence that nodes are allowed after a change of leader, when all must find the new one first. As in
-    /// SwarmKit, twice the usual.
-    pub(crate) fn unknown_grace(&self) -> Duration {
-        self.grace(false) * 2
+    /// The silence that nodes are allowed after a change of leader, when all must find the new one first. Our own
+    /// agents take a second for it; others get, as in SwarmKit, twice the usual.
+    pub(crate) fn unknown_grace(&self, is_swift: bool) -> Duration {
+        if is_swift { self.suspect_grace() } else { self.grace(false) * 2 }
     }
 }
 

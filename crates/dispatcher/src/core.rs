@@ -1,7 +1,7 @@
 //! Sessions and heartbeats: who is alive, decided without I/O.
 //!
 //! ```text
-//!   Lead, Configure, Register, Heartbeat, StreamEnded, NodeRemoved, Tick ──> Core::step ──> Command, Command, …
+//!   Lead, Configure, Register, Heartbeat, Sign, StreamEnded, NodeRemoved, Tick ──> Core::step ──> Command, Command, …
 //! ```
 //!
 //! A node is in one of three states here: *unknown* (from the leader's start until it registers or its grace window
@@ -30,6 +30,8 @@ pub struct KnownNode {
     pub node_id: String,
     /// Whether it was already found to be down.
     pub is_down: bool,
+    /// Whether an agent of ours runs there, which finds a new leader fast.
+    pub is_swift: bool,
 }
 
 /// What happens to the core.
@@ -48,6 +50,8 @@ pub enum Event {
         /// In which session.
         session_id: String,
     },
+    /// A node that has not registered in this term yet proves that it lives.
+    Sign(String),
     /// A session stream broke, or the peer closed it.
     StreamEnded {
         /// Whose.
@@ -144,6 +148,8 @@ pub struct Core {
     own_node: String,
     /// When any other node last gave a sign of life.
     others_heard_at: Option<Instant>,
+    /// When the term began.
+    led_at: Option<Instant>,
     alive: BTreeMap<String, Liveness>,
     /// Down nodes, and when their tasks are to be orphaned.
     down: BTreeMap<String, Instant>,
@@ -157,6 +163,7 @@ impl Core {
             timing,
             own_node: own_node.to_owned(),
             others_heard_at: None,
+            led_at: None,
             alive: BTreeMap::new(),
             down: BTreeMap::new(),
             jitter: StdRng::seed_from_u64(seed),
@@ -174,6 +181,10 @@ impl Core {
             Event::Register(registration) => self.register(now, registration),
             Event::Heartbeat { node_id, session_id } => {
                 vec![self.heartbeat(now, &node_id, &session_id)]
+            }
+            Event::Sign(node_id) => {
+                self.sign(now, &node_id);
+                Vec::new()
             }
             Event::StreamEnded { node_id, stream } => {
                 self.stream_ended(now, &node_id, stream);
@@ -205,14 +216,16 @@ impl Core {
     fn lead(&mut self, now: Instant, nodes: Vec<KnownNode>) -> Vec<Command> {
         self.alive.clear();
         self.down.clear();
-        self.others_heard_at = None;
+        // Silence is counted from here: a manager that hears nobody from the start may be cut off as well.
+        self.others_heard_at = Some(now);
+        self.led_at = Some(now);
         let mut commands = Vec::new();
-        for KnownNode { node_id, is_down } in nodes {
+        for KnownNode { node_id, is_down, is_swift } in nodes {
             if is_down {
                 self.down.insert(node_id, now + self.timing.orphan_after);
                 continue;
             }
-            let deadline = now + self.timing.unknown_grace();
+            let deadline = now + self.timing.unknown_grace(is_swift);
             let unknown = Liveness { session: None, deadline, is_put_off: false };
             self.alive.insert(node_id.clone(), unknown);
             let message = "Node moved to \"unknown\" state due to leadership change in cluster";
@@ -224,7 +237,7 @@ impl Core {
     fn register(&mut self, now: Instant, registration: Registration) -> Vec<Command> {
         let Registration { node_id, session_id, fresh_session_id, stream, is_swift } = registration;
         let grace = self.timing.grace(is_swift);
-        let suspect_grace = self.timing.suspect_grace;
+        let suspect_grace = self.timing.suspect_grace();
         let (mut attempts, mut replaced) = (0, None);
         self.heard(now, &node_id);
         if let Some(Liveness { session: Some(session), deadline, .. }) =
@@ -286,13 +299,23 @@ impl Core {
             self.timing.heartbeat_epsilon.min(base / 2)
         };
         let period = base - spread + self.jitter.random_range(Duration::ZERO..=spread * 2);
-        let grace = if session.is_suspect {
-            self.timing.suspect_grace
-        } else {
-            self.timing.grace_of(period)
+        let grace = match (session.is_suspect, session.is_swift) {
+            (true, _) => self.timing.suspect_grace(),
+            (false, true) => self.timing.grace(true),
+            (false, false) => self.timing.grace_of(period),
         };
         *deadline = now + grace;
         Command::Beat(period)
+    }
+
+    /// Who lives but cannot register, since packets are lost or the machine is busy, gets the time that others get.
+    fn sign(&mut self, now: Instant, node_id: &str) {
+        let Some(node) = self.alive.get_mut(node_id).filter(|node| node.session.is_none()) else {
+            return;
+        };
+        let last = self.led_at.unwrap_or(now) + self.timing.unknown_grace(false);
+        node.deadline = node.deadline.max((now + self.timing.suspect_grace()).min(last));
+        self.heard(now, node_id);
     }
 
     fn stream_ended(&mut self, now: Instant, node_id: &str, stream: StreamId) {
@@ -302,7 +325,7 @@ impl Core {
         };
         if session.stream == stream {
             session.is_suspect = true;
-            *deadline = now + self.timing.suspect_grace;
+            *deadline = now + self.timing.suspect_grace();
         }
     }
 
@@ -324,8 +347,9 @@ impl Core {
         if now.saturating_duration_since(due) <= self.timing.stall_max {
             return false;
         }
+        let grace = self.timing.suspect_grace();
         for node in self.alive.values_mut() {
-            node.deadline = node.deadline.max(now + self.timing.suspect_grace);
+            node.deadline = node.deadline.max(now + grace);
         }
         true
     }
@@ -336,7 +360,7 @@ impl Core {
             return;
         }
         self.others_heard_at = Some(now);
-        let deadline = now + self.timing.suspect_grace;
+        let deadline = now + self.timing.suspect_grace();
         for (id, node) in self.alive.iter_mut().filter(|(_, node)| node.is_put_off) {
             node.is_put_off = false;
             node.deadline = if id == node_id { deadline } else { node.deadline.min(deadline) };
@@ -350,12 +374,8 @@ impl Core {
             now.saturating_duration_since(heard_at) >= self.timing.common_silence
         };
         let own_node = &self.own_node;
-        let mut others: Vec<&mut Liveness> = self
-            .alive
-            .iter_mut()
-            .filter(|(id, node)| *id != own_node && node.session.is_some())
-            .map(|(_, node)| node)
-            .collect();
+        let mut others: Vec<&mut Liveness> =
+            self.alive.iter_mut().filter(|(id, _)| *id != own_node).map(|(_, node)| node).collect();
         if others.len() < 2 || !self.others_heard_at.is_some_and(silent) {
             return;
         }

@@ -15,6 +15,7 @@ use crate::batch::NodeUpdate;
 use crate::config::Config;
 use crate::core::{Command, Core, Event, KnownNode};
 use crate::hub::Hub;
+use crate::pulses::Pulses;
 use crate::writer::Writer;
 
 /// The managers that agents may turn to, as they are now; [`watch`] tells of changes.
@@ -26,6 +27,7 @@ pub(crate) struct Leadership {
     pub(crate) peers: Peers,
     pub(crate) hub: Hub,
     pub(crate) writer: Writer,
+    pub(crate) pulses: Pulses,
     applied_by: String,
     core: Mutex<Core>,
     deadline_moved: Notify,
@@ -37,6 +39,7 @@ impl Leadership {
         store: Store,
         config: &Config,
         peers: Peers,
+        pulses: Pulses,
         tables: &Tables,
         seed: u64,
     ) -> Arc<Self> {
@@ -45,6 +48,7 @@ impl Leadership {
             peers,
             hub: Hub::default(),
             writer: Writer::new(),
+            pulses,
             applied_by: config.node_id.clone(),
             core: Mutex::new(Core::new(config.timing.clone(), &config.node_id, seed)),
             deadline_moved: Notify::new(),
@@ -56,6 +60,7 @@ impl Leadership {
                 .status
                 .as_ref()
                 .is_some_and(|status| status.state == node_status::State::Down as i32),
+            is_swift: node.status.as_ref().is_some_and(|status| status.swift),
         };
         leadership.step(Event::Lead(tables.iter::<Node>().map(known).collect()));
         leadership
@@ -75,6 +80,7 @@ impl Leadership {
     pub(crate) fn end(&self) {
         self.writer.stop();
         self.hub.end_all(&SessionError::Stopped);
+        self.pulses.clear();
     }
 
     /// Gives the core an event and does what it commands. Returns the command that answers, if any.
@@ -89,7 +95,8 @@ impl Leadership {
                 }
                 Command::Beat(_) | Command::Refuse(_) => answer = Some(command),
                 Command::CloseSession { node_id, session_id, reason } => {
-                    self.hub.end(&node_id, &session_id, reason)
+                    self.pulses.dismiss(&node_id, &session_id);
+                    self.hub.end(&node_id, &session_id, reason);
                 }
                 Command::SetState { node_id, state, message } => {
                     let update = NodeUpdate {
@@ -97,6 +104,7 @@ impl Leadership {
                         message: message.to_owned(),
                         addr: None,
                         description: None,
+                        is_swift: None,
                     };
                     self.writer.queue(|batch| batch.set_node(node_id, update));
                 }

@@ -12,8 +12,10 @@
 //!
 //! SwarmKit gives every agent three heartbeats of 5 s, so a dead worker's tasks are replaced after 16 s. Here:
 //!
-//! - Our own agents say so (metadata [`AGENT_HEADER`] on `Session`) and are told a period of at most 1 s; 3 periods of
-//!   silence, so 3 s, are death. Stock engines keep the cluster's period, spread by half a second, and three of it.
+//! - Our own agents say so (metadata [`AGENT_HEADER`] on `Session`) and are told a period of half a second; 3 s of
+//!   silence are death. They beat on a path of their own (the room `pulse`), and are asked before they are given up.
+//!   Where the cluster's period is set beyond its usual 5 s, both grow with it; three periods below a second are less.
+//!   Stock engines keep the cluster's period, spread by half a second, and three of it.
 //! - A session stream that ends makes the node *suspect*, whichever agent it runs: the kernel closes the connections of
 //!   a killed daemon at once. From then on 3 s without a new session or a heartbeat are death. A daemon that is back
 //!   within them keeps all its tasks; so does one whose connection only broke, since agents reconnect in milliseconds.
@@ -21,7 +23,8 @@
 //! - When all other nodes of several fall silent at once, without closing a connection, this manager is probably cut
 //!   off: nobody dies before SwarmKit's 15 s, unless another node is heard again.
 //! - A registration that is put off by the rate limit is a sign of life too.
-//! - When a manager begins to lead, every node is *unknown* and has twice the cluster's usual grace to find it.
+//! - When a manager begins to lead, every node is *unknown* and has time to find it: 3 s with our own agents, which look
+//!   for a new leader after a second of silence, twice SwarmKit's grace with others.
 //!
 //! Down nodes are remembered for 24 hours; then their unfinished tasks become ORPHANED.
 
@@ -34,6 +37,7 @@ mod error;
 mod hub;
 mod leadership;
 mod messages;
+mod pulses;
 mod service;
 mod stream;
 mod writer;

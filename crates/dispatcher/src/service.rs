@@ -1,8 +1,11 @@
 //! The gRPC service: checks who calls, hands events to the core, and starts streams.
 
 use std::future::Future;
+use std::io;
+use std::net::UdpSocket;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rand::Rng as _;
 use swarm_proto::id::new_id;
@@ -10,11 +13,12 @@ use swarm_proto::timestamp::from_duration;
 use swarm_proto::v1::dispatcher_server;
 use swarm_proto::v1::node_status::State;
 use swarm_proto::v1::{
-    AssignmentsMessage, AssignmentsRequest, HeartbeatRequest, HeartbeatResponse, Node,
+    AssignmentsMessage, AssignmentsRequest, Cluster, HeartbeatRequest, HeartbeatResponse, Node,
     SessionMessage, SessionRequest, Task, TasksMessage, TasksRequest, UpdateTaskStatusRequest,
     UpdateTaskStatusResponse, UpdateVolumeStatusRequest, UpdateVolumeStatusResponse,
 };
-use swarm_store::Store;
+use swarm_pulse::{Listener, SECRET_BYTES};
+use swarm_store::{Error, Store};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -26,6 +30,7 @@ use crate::config::{Config, STREAM_MESSAGES_WAITING_MAX};
 use crate::core::{Command, Event, Registration, StreamId};
 use crate::leadership::{Leadership, Peers};
 use crate::messages::Sequence;
+use crate::pulses::Pulses;
 use crate::stream::{AssignmentSource, SessionSource, Source, TaskSource, serve};
 use crate::{AGENT_HEADER, SessionError};
 
@@ -40,6 +45,7 @@ struct Shared {
     config: Config,
     peers: Peers,
     leadership: Mutex<Option<Arc<Leadership>>>,
+    pulses: Pulses,
     stream_last: AtomicU64,
 }
 
@@ -56,6 +62,7 @@ struct StreamGuard {
 impl Drop for StreamGuard {
     fn drop(&mut self) {
         let node_id = std::mem::take(&mut self.node_id);
+        self.leadership.pulses.suspect(&node_id);
         self.leadership.step(Event::StreamEnded { node_id, stream: self.stream });
     }
 }
@@ -78,18 +85,68 @@ impl Dispatcher {
             config,
             peers,
             leadership: Mutex::default(),
+            pulses: Pulses::default(),
             stream_last: AtomicU64::new(0),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Takes heartbeats on a path of their own from now on; our agents are told to send them to `addr`, `ip:port`.
+    ///
+    /// # Errors
+    /// The system's, where there is no thread to be had.
+    pub fn listen(&self, socket: UdpSocket, addr: String) -> io::Result<Listener> {
+        self.shared.pulses.listen(socket, addr, self.clone())
+    }
+
+    /// A node gave a sign of life; the period until the next.
+    pub(crate) fn heard(&self, node_id: &str, session_id: &str) -> Result<Duration, SessionError> {
+        let (node_id, session_id) = (node_id.to_owned(), session_id.to_owned());
+        match self.leadership()?.step(Event::Heartbeat { node_id, session_id }) {
+            Some(Command::Beat(period)) => Ok(period),
+            Some(Command::Refuse(error)) => Err(error),
+            _ => Err(SessionError::Stopped),
+        }
+    }
+
+    /// A node that has not registered in this term proves that it lives.
+    pub(crate) fn heard_of(&self, node_id: &str) {
+        if let Ok(leadership) = self.leadership() {
+            leadership.step(Event::Sign(node_id.to_owned()));
+        }
+    }
+
+    /// The secret that nodes' heartbeat keys are made from, made up where there is none yet.
+    async fn pulse_secret(&self) -> Vec<u8> {
+        let store = &self.shared.store;
+        let is_set = |cluster: &Arc<Cluster>| !cluster.pulse_secret.is_empty();
+        if !store.view().cluster().is_some_and(is_set) {
+            let made = store.update::<_, Error>(|transaction| {
+                let Some(cluster) = transaction.tables().cluster().cloned() else { return Ok(()) };
+                let pulse_secret = rand::random::<[u8; SECRET_BYTES]>().to_vec();
+                transaction.update(Cluster { pulse_secret, ..Arc::unwrap_or_clone(cluster) })
+            });
+            if let Err(error) = made.await {
+                tracing::warn!(%error, "heartbeats come without a path of their own");
+            }
+        }
+        let tables = store.view();
+        tables.cluster().map(|cluster| cluster.pulse_secret.clone()).unwrap_or_default()
     }
 
     /// Serves while this manager leads: from now until `shutdown` is ready or the future is dropped. Begins with a
     /// full grace window for every node and ends all streams.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
         let Shared { store, config, peers, .. } = &*self.shared;
+        let secret = self.pulse_secret().await;
         let (tables, watch) = store.view_and_watch();
         let seed = rand::rng().random();
-        let leadership = Leadership::begin(store.clone(), config, peers.clone(), &tables, seed);
+        let pulses = self.shared.pulses.clone();
+        if !secret.is_empty() {
+            pulses.begin(secret);
+        }
+        let leadership =
+            Leadership::begin(store.clone(), config, peers.clone(), pulses, &tables, seed);
         *self.slot() = Some(leadership.clone());
         let _term = TermGuard(self, leadership.clone());
         tracing::info!("dispatcher starting");
@@ -176,7 +233,13 @@ impl dispatcher_server::Dispatcher for Dispatcher {
             swift = is_swift,
             "node registered"
         );
-        let ready = NodeUpdate { state: State::Ready, message: String::new(), addr, description };
+        let ready = NodeUpdate {
+            state: State::Ready,
+            message: String::new(),
+            addr,
+            description,
+            is_swift: Some(is_swift),
+        };
         leadership.writer.commit(|batch| batch.set_node(node_id.clone(), ready)).await?;
         let peers = leadership.peers.clone();
         let source = SessionSource {
@@ -185,7 +248,12 @@ impl dispatcher_server::Dispatcher for Dispatcher {
             peers,
             sent: None,
         };
-        self.start_stream(&leadership, &node_id, &session_id, source, Some(guard))
+        let mut answer =
+            self.start_stream(&leadership, &node_id, &session_id, source, Some(guard))?;
+        if is_swift {
+            leadership.pulses.invite(&node_id, &session_id, answer.metadata_mut());
+        }
+        Ok(answer)
     }
 
     async fn heartbeat(
@@ -194,13 +262,8 @@ impl dispatcher_server::Dispatcher for Dispatcher {
     ) -> Result<Response<HeartbeatResponse>, Status> {
         let node_id = Caller::of(&request, &self.shared.store.view())?.node_id;
         let session_id = request.into_inner().session_id;
-        match self.leadership()?.step(Event::Heartbeat { node_id, session_id }) {
-            Some(Command::Beat(period)) => {
-                Ok(Response::new(HeartbeatResponse { period: Some(from_duration(period)) }))
-            }
-            Some(Command::Refuse(error)) => Err(error.into()),
-            _ => Err(SessionError::Stopped.into()),
-        }
+        let period = self.heard(&node_id, &session_id)?;
+        Ok(Response::new(HeartbeatResponse { period: Some(from_duration(period)) }))
     }
 
     async fn update_task_status(

@@ -326,7 +326,7 @@ async fn silence_makes_the_node_down_and_ends_its_streams() {
 async fn our_own_agents_are_told_a_short_period() {
     let timing = Timing { heartbeat_epsilon: Duration::ZERO, ..Timing::default() };
     let bench = Bench::start(timing).await;
-    for (node_id, is_swift, seconds) in [("n1", false, 5), ("n2", true, 1)] {
+    for (node_id, is_swift, millis) in [("n1", false, 5000), ("n2", true, 500)] {
         let mut client = bench.client(node_id, "org");
         let mut request = Request::new(SessionRequest::default());
         if is_swift {
@@ -338,7 +338,8 @@ async fn our_own_agents_are_told_a_short_period() {
         let session_id = message(&mut session).await.session_id;
         let beat =
             client.heartbeat(HeartbeatRequest { session_id }).await.expect("accepted").into_inner();
-        assert_eq!(beat.period.map(|period| period.seconds), Some(seconds));
+        let period = beat.period.as_ref().map(swarm_proto::timestamp::to_duration);
+        assert_eq!(period, Some(Duration::from_millis(millis)));
         let invalid = refused(client.heartbeat(HeartbeatRequest { session_id: "x".into() }).await);
         assert_eq!(invalid, (Code::InvalidArgument, "session invalid".to_owned()));
     }

@@ -14,6 +14,7 @@ use swarm_proto::v1::{
     Annotations, Certificate, Cluster, ClusterSpec, Driver, EncryptionKey, IssuanceStatus,
     JoinTokens, Network, NetworkSpec, Node, NodeRole, NodeSpec, RootCa as RootCaObject,
 };
+use swarm_pulse::SECRET_BYTES;
 use swarm_store::{DEFAULT_CLUSTER_NAME, Error, Transaction};
 
 use crate::control::check_spec;
@@ -127,6 +128,7 @@ fn cluster(founding: &Founding) -> Cluster {
         default_address_pool: founding.default_address_pool.clone(),
         subnet_size: founding.subnet_size,
         vxlanudp_port: founding.data_path_port,
+        pulse_secret: rand::random::<[u8; SECRET_BYTES]>().to_vec(),
         ..Cluster::default()
     }
 }

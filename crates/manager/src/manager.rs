@@ -4,21 +4,24 @@
 //! it does before they admit it. Mirrors SwarmKit's `manager.Manager`.
 
 use std::io;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
 use swarm_ca::{Identity, TlsMaterials, local_from};
+use swarm_dispatcher::Dispatcher;
 use swarm_proto::Channel;
 use swarm_proto::v1::RaftMember;
+use swarm_pulse::Listener;
 use swarm_raft::{Members, RaftConfig, RaftError, RaftNode, RaftProposer, StoreMachine};
 use swarm_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tonic::Status;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::forward::Leaders;
 use crate::founding::Founding;
@@ -81,6 +84,8 @@ pub struct Manager {
     server: Server,
     tasks: JoinSet<()>,
     duties: JoinHandle<()>,
+    /// None where heartbeats come by gRPC only.
+    pulses: Option<Listener>,
 }
 
 impl Manager {
@@ -102,6 +107,7 @@ impl Manager {
         let services = Services::new(&store, &identity, &group, watched_peers);
         let leaders = Arc::new(Leaders::new(group.clone(), own_addr.clone()));
         let routes = services.routes(&identity, leaders);
+        let listen_addr = config.listener.local_addr()?;
         let server = Server::start(config.listener, config.materials.clone(), routes.clone());
 
         let founding = config.founding;
@@ -125,6 +131,7 @@ impl Manager {
             addr: own_addr.clone(),
             ..RaftMember::default()
         };
+        let pulses = take_pulses(&services.dispatcher, listen_addr, &own_addr);
         let machine = StoreMachine::new(store.clone(), members.clone());
         let raft = RaftNode::start(
             raft_config(raft_id, config.raft_dir, founding.as_ref().map(|_| &own)),
@@ -147,7 +154,7 @@ impl Manager {
             cluster_id: identity.organization.clone(),
         };
         let duties = tokio::spawn(duties.run(raft.clone()));
-        Ok(Self { store, raft, group, identity, local, server, tasks, duties })
+        Ok(Self { store, raft, group, identity, local, server, tasks, duties, pulses })
     }
 
     /// The manager's store.
@@ -193,6 +200,20 @@ impl Manager {
         }
     }
 
+    /// Waits until this manager's member has failed, and tells why: it must be stopped then, and may start again once
+    /// the cause is mended.
+    pub fn failed(&self) -> impl Future<Output = String> + Send + use<> {
+        let mut status = self.raft.watch();
+        async move {
+            let failed = status.wait_for(|status| status.failure.is_some()).await;
+            match failed.ok().and_then(|status| status.failure.clone()) {
+                Some(failure) => failure,
+                // Stopped because it was asked to.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// Asks the others to let this manager go, as far as they keep their quorum without it.
     ///
     /// # Errors
@@ -224,6 +245,7 @@ impl Manager {
             info!(node.id = self.identity.node_id, "leadership handed over");
         }
         self.duties.abort();
+        drop(self.pulses.take());
         self.server.stop().await;
         // Cancelled or ended: either way it no longer runs.
         let _ = (&mut self.duties).await;
@@ -233,6 +255,24 @@ impl Manager {
         // Closing waits for the thread, which may be in the middle of a flush.
         let _ = tokio::task::spawn_blocking(move || raft.shutdown()).await;
     }
+}
+
+/// Takes heartbeats as datagrams on the port where nodes connect. Without it they come by gRPC.
+fn take_pulses(
+    dispatcher: &Dispatcher,
+    listen_addr: SocketAddr,
+    own_addr: &str,
+) -> Option<Listener> {
+    if !is_specified(own_addr) {
+        return None;
+    }
+    let listening = UdpSocket::bind(listen_addr)
+        .and_then(|socket| dispatcher.listen(socket, own_addr.to_owned()));
+    listening
+        .inspect_err(|error| {
+            warn!(%error, addr = %listen_addr, "no heartbeats on a path of their own: UDP cannot be listened on");
+        })
+        .ok()
 }
 
 /// Where the others dial this manager: what it was told to advertise, else what they called it when it joined.

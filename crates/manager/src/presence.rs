@@ -82,7 +82,11 @@ pub(crate) async fn present(group: Group, own: RaftMember, remotes: Vec<String>)
         if is_voter && (is_known || !is_specified(&own.addr)) {
             return;
         }
-        if led || !is_voter {
+        if group.is_leading() && is_voter {
+            if let Err(error) = group.tell_address(&own).await {
+                debug!(%error, "the new address is not taken note of");
+            }
+        } else if led || !is_voter {
             let mut known: Vec<String> = group
                 .members
                 .list()

@@ -22,6 +22,8 @@ pub(crate) struct Managers {
 struct Reach {
     local: Option<Channel>,
     remotes: Remotes,
+    /// The manager to choose next, once.
+    preferred: Option<String>,
 }
 
 impl Managers {
@@ -51,14 +53,18 @@ impl Managers {
 
     /// A way to some manager, and its address.
     pub(crate) fn choose(&self) -> Option<(String, Channel)> {
-        let reach = self.reach();
+        let mut reach = self.reach();
+        let preferred = reach.preferred.take();
         if let Some(channel) = &reach.local {
             return Some((LOCAL.to_owned(), channel.clone()));
         }
-        let address = reach.remotes.choose(rand::random())?;
-        let channel =
-            swarm_ca::connect(&address, Credentials::Member(self.materials.clone())).ok()?;
+        let address = preferred.or_else(|| reach.remotes.choose(rand::random()))?;
+        let channel = self.dial(&address)?;
         Some((address, channel))
+    }
+
+    fn dial(&self, address: &str) -> Option<Channel> {
+        swarm_ca::connect(address, Credentials::Member(self.materials.clone())).ok()
     }
 
     fn reach(&self) -> MutexGuard<'_, Reach> {
@@ -75,5 +81,22 @@ impl Connector for Managers {
 
     fn observe(&self, address: &str, well: bool) {
         self.reach().remotes.observe(address, well);
+    }
+
+    fn ways(&self) -> Vec<Connection> {
+        if let Some(channel) = self.local() {
+            return vec![Connection { address: LOCAL.to_owned(), channel }];
+        }
+        let addresses = self.list().into_iter().map(|(_, address)| address);
+        addresses
+            .filter_map(|address| {
+                let channel = self.dial(&address)?;
+                Some(Connection { address, channel })
+            })
+            .collect()
+    }
+
+    fn prefer(&self, address: &str) {
+        self.reach().preferred = (address != LOCAL).then(|| address.to_owned());
     }
 }

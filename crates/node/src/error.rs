@@ -59,6 +59,20 @@ impl NodeError {
         )
     }
 
+    /// The manager of this node is down; `trouble` says why.
+    pub(crate) fn manager_down(trouble: &str) -> Self {
+        Self::unavailable(format!(
+            "The manager of this node has stopped: {trouble}. It starts again by itself once that is mended; until then use another manager. Containers go on running."
+        ))
+    }
+
+    /// The membership did not start with the daemon; `error` says why.
+    pub(crate) fn not_started(error: &str) -> Self {
+        Self::unavailable(format!(
+            "This node is part of a swarm, but could not start as such: {error}. It is tried again by itself; to give it up, run \"docker swarm leave --force\"."
+        ))
+    }
+
     pub(crate) fn join_timeout() -> Self {
         Self::unavailable(
             "Timeout was reached before node joined. The attempt to join the swarm will continue in the background. Use the \"docker info\" command to see the current swarm status of your node.",

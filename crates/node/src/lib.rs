@@ -11,6 +11,7 @@ mod addresses;
 mod connector;
 mod error;
 mod membership;
+mod moving;
 mod node;
 mod post;
 mod remotes;

@@ -16,8 +16,9 @@ use tracing::{info, warn};
 
 use crate::connector::Managers;
 use crate::error::NodeError;
+use crate::moving;
 use crate::post::Post;
-use crate::state::{SavedMembership, StateFolder};
+use crate::state::{Record, SavedMembership, StateFolder};
 
 /// News from managers that wait to be taken note of; the session waits beyond that.
 const MESSAGES_WAITING_MAX: usize = 16;
@@ -28,7 +29,7 @@ pub(crate) struct Membership {
     managers: Arc<Managers>,
     post: Arc<Post>,
     tasks: JoinSet<()>,
-    saved: SavedMembership,
+    record: Arc<Record>,
     registered: watch::Receiver<bool>,
 }
 
@@ -36,7 +37,7 @@ impl Membership {
     /// Starts everything that the certificate in the folder makes of this node.
     pub(crate) async fn start(
         folder: &StateFolder,
-        mut saved: SavedMembership,
+        saved: SavedMembership,
         executor: Arc<dyn Executor>,
         founding: Option<Founding>,
     ) -> Result<Self, NodeError> {
@@ -45,14 +46,14 @@ impl Membership {
             NodeError::system(format!("this node's certificate cannot be used: {error}"))
         })?;
         let managers = Managers::new(materials.clone(), &saved.managers);
-        let post =
-            Arc::new(Post::new(folder.clone(), saved.clone(), materials.clone(), managers.clone()));
+        let record = Arc::new(Record::new(folder.clone(), saved));
+        let post = Post::new(folder.clone(), record.clone(), materials.clone(), managers.clone());
+        let post = Arc::new(post);
         if materials.identity().role == Role::Manager {
             post.take_up(founding).await?;
-            if std::mem::take(&mut saved.raft_id) != 0 {
-                // It is kept beside the log from now on, and goes with it.
-                folder.save(&saved).map_err(|error| NodeError::system(error.to_string()))?;
-            }
+            // It is kept beside the log from now on, and goes with it.
+            let kept = record.change(|saved| saved.raft_id = 0);
+            kept.map_err(|error| NodeError::system(error.to_string()))?;
         }
         let (news, messages) = mpsc::channel(MESSAGES_WAITING_MAX);
         let agent = Agent::open(AgentConfig {
@@ -74,18 +75,18 @@ impl Membership {
             managers: managers.clone(),
             materials: materials.clone(),
             renewer: renewer.clone(),
-            folder: folder.clone(),
-            saved: saved.clone(),
+            record: record.clone(),
             asked: None,
         };
         tasks.spawn(follower.run(messages, register));
+        tasks.spawn(moving::follow(record.clone(), post.clone()));
         let keeper = post.clone();
         tasks.spawn(async move { keeper.keep().await });
         let reach = managers.clone();
         tasks.spawn(async move {
             renewer.run(move || reach.choose().map(|(_, channel)| channel)).await;
         });
-        Ok(Self { materials, managers, post, tasks, saved, registered })
+        Ok(Self { materials, managers, post, tasks, record, registered })
     }
 
     pub(crate) fn node_id(&self) -> String {
@@ -96,8 +97,8 @@ impl Membership {
         self.materials.identity().organization
     }
 
-    pub(crate) fn saved(&self) -> &SavedMembership {
-        &self.saved
+    pub(crate) fn saved(&self) -> SavedMembership {
+        self.record.get()
     }
 
     pub(crate) fn known_managers(&self) -> Vec<(String, String)> {
@@ -159,8 +160,7 @@ struct Follower {
     managers: Arc<Managers>,
     materials: TlsMaterials,
     renewer: Renewer,
-    folder: StateFolder,
-    saved: SavedMembership,
+    record: Arc<Record>,
     /// The role that a renewal was asked for.
     asked: Option<Role>,
 }
@@ -203,12 +203,11 @@ impl Follower {
             .map(|peer| (peer.node_id, peer.addr))
             .collect();
         named.sort();
-        if named.is_empty() || named == self.saved.managers {
+        if named.is_empty() || named == self.record.get().managers {
             return;
         }
         self.managers.replace(&named);
-        self.saved.managers = named;
-        if let Err(error) = self.folder.save(&self.saved) {
+        if let Err(error) = self.record.change(|saved| saved.managers = named) {
             warn!(%error, "remembering the managers failed");
         }
     }

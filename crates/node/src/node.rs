@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use crate::addresses::{Addresses, Given, MANAGER_PORT, resolve, split};
 use crate::error::NodeError;
 use crate::membership::Membership;
+use crate::moving;
 use crate::state::{SavedMembership, StateFolder};
 
 /// How long a join may take before the answer says that it goes on in the background; moby's `swarmConnectTimeout`.
@@ -28,6 +29,11 @@ const JOIN_ANSWER_MAX: Duration = Duration::from_secs(20);
 
 /// How long a founder waits for its own agent's first session.
 const FIRST_SESSION_MAX: Duration = Duration::from_secs(2);
+
+/// The first pause after a membership did not start with its daemon; it doubles up to [`RESTART_MAX`].
+const RESTART_FIRST: Duration = Duration::from_secs(2);
+/// Most reasons need somebody to do something.
+const RESTART_MAX: Duration = Duration::from_secs(30);
 
 /// What a node needs to know of its daemon.
 pub struct NodeConfig {
@@ -141,10 +147,14 @@ impl Node {
         let node = Self { shared: Arc::new(shared) };
         match node.shared.folder.load() {
             Ok(None) => {}
-            Ok(Some(saved)) => {
-                if let Err(error) = node.start(saved, None).await {
+            Ok(Some(mut saved)) => {
+                let config = &node.shared.config;
+                let (default, managed) = (&config.default_advertise, &config.managed_subnets);
+                moving::follow_at_start(&mut saved, default, managed);
+                if let Err(error) = node.start(saved.clone(), None).await {
                     warn!(%error, "this node's membership did not start");
                     node.current().error = error.to_string();
+                    tokio::spawn(node.clone().start_again(saved));
                 }
             }
             Err(error) => {
@@ -153,6 +163,26 @@ impl Node {
             }
         }
         node
+    }
+
+    /// Tries for as long as nobody gives the membership up: its disk may have room again.
+    async fn start_again(self, saved: SavedMembership) {
+        let mut pause = RESTART_FIRST;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RESTART_MAX);
+            let _changing = self.shared.changing.lock().await;
+            if self.current().error.is_empty() {
+                return;
+            }
+            match self.start(saved.clone(), None).await {
+                Ok(()) => return info!("this node's membership has started"),
+                Err(error) => {
+                    warn!(%error, "this node's membership did not start");
+                    self.current().error = error.to_string();
+                }
+            }
+        }
     }
 
     /// Founds a cluster with this node as its manager; answers the node's ID.
@@ -310,7 +340,10 @@ impl Node {
         let post = {
             let current = self.current();
             match &current.membership {
-                Some(membership) => membership.is_manager().then(|| membership.post()),
+                Some(membership) => {
+                    let post = membership.post();
+                    (membership.is_manager() || post.trouble().is_some()).then_some(post)
+                }
                 None if current.error.is_empty() => return Err(NodeError::no_swarm()),
                 None => None,
             }
@@ -337,7 +370,7 @@ impl Node {
                 node_id: membership.node_id(),
                 node_addr: host_of(&membership.saved().advertise_addr),
                 is_manager: membership.is_manager(),
-                error: String::new(),
+                error: membership.post().trouble().unwrap_or_default(),
                 managers: membership.known_managers(),
             },
             None => NodeStatus {
@@ -357,8 +390,15 @@ impl Node {
     /// # Errors
     /// Docker's refusals where this node is no manager.
     pub fn control(&self) -> Result<Channel, NodeError> {
-        match &self.current().membership {
-            Some(membership) => membership.control().ok_or_else(NodeError::worker),
+        let current = self.current();
+        match &current.membership {
+            Some(membership) => {
+                membership.control().ok_or_else(|| match membership.post().trouble() {
+                    Some(trouble) => NodeError::manager_down(&trouble),
+                    None => NodeError::worker(),
+                })
+            }
+            None if !current.error.is_empty() => Err(NodeError::not_started(&current.error)),
             None => Err(NodeError::not_a_manager()),
         }
     }
@@ -381,6 +421,8 @@ impl Node {
     /// Stops the membership for the daemon's end; containers are left as they are.
     pub async fn shutdown(&self) {
         let _changing = self.shared.changing.lock().await;
+        // What did not start is not tried again either.
+        self.current().error.clear();
         let membership = self.current().membership.take();
         if let Some(membership) = membership {
             membership.stop().await;
@@ -424,11 +466,13 @@ impl Node {
 }
 
 fn saved(addresses: &Addresses) -> SavedMembership {
-    SavedMembership::new(
+    let mut saved = SavedMembership::new(
         addresses.listen.to_string(),
         addresses.advertise.map(|address| address.to_string()).unwrap_or_default(),
         addresses.data_path.map(|address| address.to_string()).unwrap_or_default(),
-    )
+    );
+    saved.advertise_interface = moving::interface_of(addresses.advertise);
+    saved
 }
 
 /// What to dial for a remote address as users write it.

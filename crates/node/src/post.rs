@@ -3,29 +3,32 @@
 //! ```text
 //!   certificate: worker ──> manager: take up (join the group, or go on from the log)
 //!                manager ──> worker, or removed by the others: give up, and forget the log
+//!   the log cannot be written: give up, keep the log, take up again after a while
 //! ```
 //!
 //! Mirrors the manager half of SwarmKit's `node.Node`.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use swarm_ca::{Role, TlsMaterials};
 use swarm_manager::{Founding, Manager, ManagerConfig, View};
 use tokio::net::TcpListener;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tracing::{info, warn};
 
 use crate::connector::Managers;
 use crate::error::NodeError;
-use crate::state::{SavedMembership, StateFolder};
+use crate::state::{Record, StateFolder};
 
 /// The first pause after a manager did not start; it doubles up to [`RETRY_MAX`].
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// A node may wait for long until the others can admit it.
 const RETRY_MAX: Duration = Duration::from_secs(5);
+/// A manager that ran for so long before it failed is started again without a pause.
+const STEADY: Duration = Duration::from_secs(30);
 /// How long the start of a daemon waits for the others; a manager without a quorum starts all the same.
 const READY_MAX: Duration = Duration::from_secs(5);
 /// A manager that was removed has its new certificate in less; SwarmKit waits for 16 s.
@@ -36,30 +39,58 @@ const LEAVE_MAX: Duration = Duration::from_secs(5);
 /// The place of the node's manager.
 pub(crate) struct Post {
     folder: StateFolder,
-    saved: SavedMembership,
+    record: Arc<Record>,
     materials: TlsMaterials,
     managers: Arc<Managers>,
+    moved: Notify,
     holder: Mutex<Option<Manager>>,
     /// The founder's Raft identity, good for the first start; later ones are told by the log's directory.
     founder_id: AtomicU64,
+    /// Why there is no manager although there should be one.
+    trouble: StdMutex<Option<String>>,
 }
 
 /// Why a manager stops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
     Demoted,
     Removed,
+    Failed(String),
+    Moved,
 }
 
 impl Post {
     pub(crate) fn new(
         folder: StateFolder,
-        saved: SavedMembership,
+        record: Arc<Record>,
         materials: TlsMaterials,
         managers: Arc<Managers>,
     ) -> Self {
-        let founder_id = AtomicU64::new(saved.raft_id);
-        Self { folder, saved, materials, managers, holder: Mutex::default(), founder_id }
+        let founder_id = AtomicU64::new(record.get().raft_id);
+        Self {
+            folder,
+            record,
+            materials,
+            managers,
+            moved: Notify::new(),
+            holder: Mutex::default(),
+            founder_id,
+            trouble: StdMutex::default(),
+        }
+    }
+
+    /// The record has another address by now.
+    pub(crate) fn address_changed(&self) {
+        self.moved.notify_one();
+    }
+
+    /// Why this node's manager is down, where it failed.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     /// The managers in reach and out of reach, where this node is a manager and somebody leads.
@@ -75,7 +106,8 @@ impl Post {
     /// Starts the manager.
     pub(crate) async fn take_up(&self, founding: Option<Founding>) -> Result<(), NodeError> {
         let mut holder = self.holder.lock().await;
-        let listen = &self.saved.listen_addr;
+        let saved = self.record.get();
+        let listen = &saved.listen_addr;
         let listener = TcpListener::bind(listen)
             .await
             .map_err(|error| NodeError::system(format!("could not listen on {listen}: {error}")))?;
@@ -85,14 +117,14 @@ impl Post {
             raft_dir: self.folder.raft(),
             raft_id: self.founder_id.load(Ordering::Relaxed),
             listener,
-            advertise_addr: self.saved.advertise_addr.clone(),
+            advertise_addr: saved.advertise_addr.clone(),
             materials: self.materials.clone(),
             founding,
             remotes: remotes.map(|(_, address)| address).collect(),
         });
         let manager = manager.await.map_err(|error| match error {
             swarm_manager::ManagerError::Join(_) => NodeError::unavailable(error.to_string()),
-            other => NodeError::system(other.to_string()),
+            other => NodeError::system(causes(&other)),
         })?;
         self.founder_id.store(0, Ordering::Relaxed);
         self.managers.set_local(Some(manager.channel()));
@@ -124,17 +156,33 @@ impl Post {
 
     /// Starts and stops the manager as the certificate says, for ever.
     pub(crate) async fn keep(&self) {
+        let mut pause = RETRY_FIRST;
         loop {
-            let held = self.holder.lock().await.as_ref().map(Manager::removed);
-            let Some(removed) = held else {
+            let held = self.holder.lock().await.as_ref().map(|m| (m.removed(), m.failed()));
+            let Some((removed, failed)) = held else {
                 self.materials.wait_for(|identity| identity.role == Role::Manager).await;
                 self.start().await;
                 continue;
             };
+            let began = Instant::now();
             let end = tokio::select! {
                 _ = self.materials.wait_for(|identity| identity.role == Role::Worker) => End::Demoted,
                 () = removed => End::Removed,
+                failure = failed => End::Failed(failure),
+                () = self.moved.notified() => End::Moved,
             };
+            if end == End::Moved {
+                // The next turn starts it under the new address, with its log.
+                self.give_up(false).await;
+                continue;
+            }
+            if let End::Failed(failure) = end {
+                pause = if began.elapsed() > STEADY { RETRY_FIRST } else { pause };
+                self.give_up_for_now(&failure).await;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY_MAX);
+                continue;
+            }
             info!(?end, "this node stops being a manager");
             self.give_up(false).await;
             if let Err(error) = self.forget() {
@@ -148,19 +196,37 @@ impl Post {
         }
     }
 
+    /// Stops a manager whose log failed; what it has is kept.
+    async fn give_up_for_now(&self, failure: &str) {
+        let trouble = format!("{} cannot be used ({failure})", self.folder.raft().display());
+        warn!(trouble, "this node's manager has stopped and will be started again");
+        self.note_trouble(Some(trouble));
+        self.give_up(false).await;
+    }
+
     /// Tries to start the manager until it runs, or the certificate says otherwise.
     async fn start(&self) {
         let mut pause = RETRY_FIRST;
         while self.materials.identity().role == Role::Manager {
             match self.take_up(None).await {
-                Ok(()) => return info!("this node is a manager now"),
-                Err(error) => warn!(%error, "this node cannot be a manager yet"),
+                Ok(()) => {
+                    info!("this node is a manager now");
+                    return self.note_trouble(None);
+                }
+                Err(error) => {
+                    warn!(%error, "this node cannot be a manager yet");
+                    // Who was promoted just now and waits to be admitted has no trouble.
+                    if self.trouble().is_some() {
+                        self.note_trouble(Some(error.to_string()));
+                    }
+                }
             }
             let demoted = self.materials.wait_for(|identity| identity.role == Role::Worker);
             // Whichever comes first: both are looked at again.
             let _ = tokio::time::timeout(pause, demoted).await;
             pause = (pause * 2).min(RETRY_MAX);
         }
+        self.note_trouble(None);
     }
 
     /// A member that was removed never comes back: the next time this node joins as another one.
@@ -170,4 +236,17 @@ impl Post {
             _ => Ok(()),
         }
     }
+}
+
+/// An error with all that caused it.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    for cause in std::iter::successors(error.source(), |error| error.source()) {
+        let cause = cause.to_string();
+        // Some errors tell their cause themselves.
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,9 @@ pub(crate) struct SavedMembership {
     pub(crate) listen_addr: String,
     /// What others dial, `ip:port`; empty where unknown.
     pub(crate) advertise_addr: String,
+    /// The interface that had this address; empty where it is none of this machine's (behind a NAT, say).
+    #[serde(default)]
+    pub(crate) advertise_interface: String,
     /// The data path's address; empty for the advertised one.
     pub(crate) data_path_addr: String,
     /// The founder's Raft identity; 0 elsewhere, as others' are kept beside their logs.
@@ -31,6 +35,7 @@ impl SavedMembership {
             version: FORMAT_VERSION,
             listen_addr,
             advertise_addr,
+            advertise_interface: String::new(),
             data_path_addr,
             raft_id: 0,
             managers: Vec::new(),
@@ -105,6 +110,36 @@ impl StateFolder {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+}
+
+/// The membership that runs, for all its parts: what one changes, the others see, and the disk has it.
+#[derive(Debug)]
+pub(crate) struct Record {
+    folder: StateFolder,
+    saved: Mutex<SavedMembership>,
+}
+
+impl Record {
+    pub(crate) fn new(folder: StateFolder, saved: SavedMembership) -> Self {
+        Self { folder, saved: Mutex::new(saved) }
+    }
+
+    pub(crate) fn get(&self) -> SavedMembership {
+        self.saved().clone()
+    }
+
+    /// Changes it here and on disk; here also where the disk fails.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut SavedMembership)) -> io::Result<()> {
+        let mut saved = self.saved();
+        let before = saved.clone();
+        change(&mut saved);
+        if *saved == before { Ok(()) } else { self.folder.save(&saved) }
+    }
+
+    // A change that panicked is at worst half made here, and not on disk.
+    fn saved(&self) -> MutexGuard<'_, SavedMembership> {
+        self.saved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A task is never restarted: it is replaced by a new one in its slot (a number of a replicated service, a node of a
-//! global one). Desired states only move forward. Pure: time is an argument, identifiers come from a source that is
+//! global one). Desired states only move forward, but for tasks of a node that is back (`returning`). Pure: time is an argument, identifiers come from a source that is
 //! handed in. Deliberately not here: choosing nodes (scheduler) and giving addresses (allocator).
 //! Mirrors SwarmKit's package `manager/orchestrator`.
 
@@ -23,6 +23,7 @@ mod plan;
 mod reaper;
 mod replicated;
 mod restart;
+mod returning;
 mod slot;
 mod task;
 mod update;

@@ -12,9 +12,9 @@ use swarm_store::{Change, ControlLoop, Delta, Tables, Write};
 
 use crate::plan::Plan;
 use crate::restart::Restarts;
-use crate::task::{is_dead, is_invalid, mode, observed};
+use crate::task::{is_dead, is_down, is_invalid, mode, observed};
 use crate::update::Updates;
-use crate::{global, jobs, replicated};
+use crate::{global, jobs, replicated, returning};
 
 /// The orchestrator's state: what to look at, what is delayed and what is being updated.
 pub struct Orchestrator {
@@ -27,6 +27,8 @@ pub struct Orchestrator {
     tasks: BTreeSet<String>,
     /// Nodes that may have become fit for global services.
     nodes: BTreeSet<String>,
+    /// Nodes that were down and are back.
+    returned: BTreeSet<String>,
     /// Services whose tasks changed while an update is under way.
     updating: BTreeSet<String>,
 }
@@ -41,6 +43,7 @@ impl Orchestrator {
             deleted: BTreeSet::new(),
             tasks: BTreeSet::new(),
             nodes: BTreeSet::new(),
+            returned: BTreeSet::new(),
             updating: BTreeSet::new(),
         }
     }
@@ -56,6 +59,7 @@ impl ControlLoop for Orchestrator {
         self.updates.clear();
         self.updating.clear();
         self.nodes.clear();
+        self.returned.clear();
         self.services = tables.iter::<Service>().map(|service| service.id.clone()).collect();
         self.tasks = tables
             .iter::<Task>()
@@ -79,6 +83,7 @@ impl ControlLoop for Orchestrator {
     fn plan(&mut self, now: SystemTime, tables: &Tables) -> Vec<Write> {
         let mut plan = Plan::new(now, tables);
         self.remove_deleted(&mut plan);
+        self.take_back(&mut plan);
         self.restart_tasks(&mut plan);
         let mut updating = std::mem::take(&mut self.updating);
         updating.extend(self.restarts.expire(&mut plan));
@@ -142,6 +147,9 @@ impl Orchestrator {
         }
         if delta.new.as_ref().is_some_and(|new| !is_invalid(new)) {
             self.nodes.insert(node.id.clone());
+            if delta.old.as_ref().is_some_and(|old| is_down(old)) {
+                self.returned.insert(node.id.clone());
+            }
             return;
         }
         for task in tables.tasks_by_node(&node.id) {
@@ -160,6 +168,14 @@ impl Orchestrator {
             let tasks: Vec<_> =
                 plan.tables.tasks_by_service(&id).map(|task| task.id.clone()).collect();
             tasks.iter().for_each(|task| plan.desire(task, TaskState::Remove));
+        }
+    }
+
+    fn take_back(&mut self, plan: &mut Plan) {
+        for id in std::mem::take(&mut self.returned) {
+            if let Some(node) = plan.tables.get::<Node>(&id).cloned() {
+                returning::take_back(plan, &mut self.restarts, &self.updates, &node);
+            }
         }
     }
 

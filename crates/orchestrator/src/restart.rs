@@ -86,6 +86,11 @@ impl Restarts {
         }
     }
 
+    /// The delay of a task that will not start is over.
+    pub(crate) fn forget(&mut self, task_id: &str) {
+        self.remove(task_id);
+    }
+
     pub(crate) fn forget_service(&mut self, service_id: &str) {
         self.history.forget_service(service_id);
     }

@@ -68,6 +68,7 @@ impl Dispatcher {
         let known = |node: &std::sync::Arc<Node>| KnownNode {
             node_id: node.id.clone(),
             is_down: node.status.as_ref().is_some_and(|status| status.state == down),
+            is_swift: node.status.as_ref().is_some_and(|status| status.swift),
         };
         let nodes = store.view().iter::<Node>().map(known).collect();
         dispatcher.step(env, Event::Lead(nodes));
@@ -90,7 +91,13 @@ impl Dispatcher {
                 Command::SetState { node_id, state, message } => {
                     env.note(format_args!("{} finds {node_id} {state:?}", self.applied_by));
                     let message = message.to_owned();
-                    let update = NodeUpdate { state, message, addr: None, description: None };
+                    let update = NodeUpdate {
+                        state,
+                        message,
+                        addr: None,
+                        description: None,
+                        is_swift: None,
+                    };
                     self.batch.set_node(node_id, update);
                 }
                 Command::OrphanTasks { node_id } => self.batch.orphan_tasks(node_id),
@@ -177,8 +184,13 @@ impl Dispatcher {
         env.note(format_args!("{} registers {node_id}", self.applied_by));
         let description =
             Some(NodeDescription { hostname: node_id.to_owned(), ..NodeDescription::default() });
-        let ready =
-            NodeUpdate { state: State::Ready, message: String::new(), addr: None, description };
+        let ready = NodeUpdate {
+            state: State::Ready,
+            message: String::new(),
+            addr: None,
+            description,
+            is_swift: Some(true),
+        };
         self.batch.set_node(node_id.to_owned(), ready);
         let session = Session {
             node_id: node_id.to_owned(),

@@ -66,6 +66,7 @@ pub(super) fn node() -> v1::Node {
             state: 2,
             message: String::new(),
             addr: "10.0.0.1".to_owned(),
+            ..Default::default()
         }),
         manager_status: Some(v1::ManagerStatus {
             raft_id: 7,

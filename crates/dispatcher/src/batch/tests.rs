@@ -67,6 +67,7 @@ async fn what_is_known_already_is_not_written_again() {
             message: String::new(),
             addr: None,
             description: None,
+            is_swift: None,
         };
         batch.set_node("n".into(), ready);
         store.update(|tx| batch.apply(tx, "m")).await.expect("applied");
@@ -92,13 +93,20 @@ async fn a_down_node_keeps_its_description_and_loses_unfinished_tasks_when_orpha
     let addr = Some("10.0.0.1".to_owned());
     batch.set_node(
         "n".into(),
-        NodeUpdate { state: State::Ready, message: String::new(), addr, description },
+        NodeUpdate {
+            state: State::Ready,
+            message: String::new(),
+            addr,
+            description,
+            is_swift: Some(true),
+        },
     );
     let down = NodeUpdate {
         state: State::Down,
         message: "heartbeat failure".into(),
         addr: None,
         description: None,
+        is_swift: None,
     };
     batch.set_node("n".into(), down);
     batch.orphan_tasks("n".into());

@@ -18,8 +18,9 @@ fn trace(script: &str) -> Vec<String> {
                 words[2..]
                     .iter()
                     .map(|word| KnownNode {
-                        node_id: word.trim_end_matches("(down)").to_owned(),
+                        node_id: word.split('(').next().unwrap_or_default().to_owned(),
                         is_down: word.ends_with("(down)"),
+                        is_swift: word.ends_with("(swift)"),
                     })
                     .collect(),
             ),
@@ -37,6 +38,7 @@ fn trace(script: &str) -> Vec<String> {
                 })
             }
             "beat" => Event::Heartbeat { node_id, session_id: text(3) },
+            "sign" => Event::Sign(node_id),
             "broken" => Event::StreamEnded { node_id, stream: words[3].parse().expect("a stream") },
             "removed" => Event::NodeRemoved(node_id),
             "tick" => Event::Tick,
@@ -90,7 +92,7 @@ fn a_stock_agent_dies_after_three_periods_of_silence() {
 }
 
 #[test]
-fn our_agents_beat_every_second_and_die_after_three() {
+fn our_agents_beat_twice_a_second_and_die_after_three() {
     check(
         "0 swift n
          1 beat n s1
@@ -98,7 +100,7 @@ fn our_agents_beat_every_second_and_die_after_three() {
          4 tick",
         &[
             "0 accept n s1",
-            "1 beat 1s",
+            "1 beat 500ms",
             "4 n Down: heartbeat failure",
             "4 close n s1: node not registered",
         ],
@@ -106,7 +108,7 @@ fn our_agents_beat_every_second_and_die_after_three() {
 }
 
 #[test]
-fn the_configured_period_counts_and_ours_is_never_longer() {
+fn the_configured_period_counts_for_all() {
     check(
         "0 configure 0.5
          0 register a
@@ -115,14 +117,20 @@ fn the_configured_period_counts_and_ours_is_never_longer() {
          0 beat b s2
          1 configure 60
          1 beat a s1
-         1 beat b s2",
+         1 beat b s2
+         2 configure 1
+         2 beat b s2
+         3 configure 5
+         3 beat b s2",
         &[
             "0 accept a s1",
             "0 accept b s2",
             "0 beat 500ms",
-            "0 beat 500ms",
+            "0 beat 250ms",
             "1 beat 60s",
-            "1 beat 1s",
+            "1 beat 6s",
+            "2 beat 500ms",
+            "3 beat 500ms",
         ],
     );
 }
@@ -173,7 +181,7 @@ fn a_suspect_that_beats_lives_on() {
          6 tick",
         &[
             "0 accept n s1",
-            "3 beat 1s",
+            "3 beat 500ms",
             "6 n Down: heartbeat failure",
             "6 close n s1: node not registered",
         ],
@@ -204,6 +212,66 @@ fn a_new_leader_gives_every_node_a_window() {
             "86400 orphan c",
             "86430 orphan b",
             "86432 orphan a",
+        ],
+    );
+}
+
+#[test]
+fn our_own_agents_find_a_new_leader_soon_or_never() {
+    let unknown = "Unknown: Node moved to \"unknown\" state due to leadership change in cluster";
+    let down = "Down: heartbeat failure for node in \"unknown\" state";
+    check(
+        "0 lead a(swift) b(swift) c
+         1.4 swift a
+         2.9 beat a s1
+         3.1 tick
+         5.8 beat a s1
+         8.7 tick",
+        &[
+            &format!("0 a {unknown}"),
+            &format!("0 b {unknown}"),
+            &format!("0 c {unknown}"),
+            "1.4 accept a s1",
+            "2.9 beat 500ms",
+            &format!("3.1 b {down}"),
+            "5.8 beat 500ms",
+        ],
+    );
+    // Who lives but cannot register yet gets more time, and not for ever.
+    check(
+        "0 lead a(swift) b(swift)
+         2 sign a
+         3.1 tick
+         4.9 sign a
+         7.8 sign a
+         10 sign b
+         10.7 sign a
+         13.6 sign a
+         16.5 sign a
+         19.4 sign a
+         22.3 sign a
+         25.2 sign a
+         28.1 sign a
+         29.9 tick
+         30.1 tick",
+        &[
+            &format!("0 a {unknown}"),
+            &format!("0 b {unknown}"),
+            &format!("3.1 b {down}"),
+            &format!("30.1 a {down}"),
+        ],
+    );
+    // Who hears nobody from the start may be cut off itself.
+    check(
+        "0 lead a(swift) b(swift)
+         3.1 tick
+         14.9 tick
+         15.2 tick",
+        &[
+            &format!("0 a {unknown}"),
+            &format!("0 b {unknown}"),
+            &format!("15.2 a {down}"),
+            &format!("15.2 b {down}"),
         ],
     );
 }
@@ -252,7 +320,11 @@ fn wakeup_is_the_earliest_deadline() {
     let mut core = Core::new(Timing::default(), "own", 1);
     let now = Instant::now();
     assert_eq!(core.wakeup(), None);
-    let known = |node_id: &str, is_down| KnownNode { node_id: node_id.to_owned(), is_down };
+    let known = |node_id: &str, is_down| KnownNode {
+        node_id: node_id.to_owned(),
+        is_down,
+        is_swift: false,
+    };
     core.step(now, Event::Lead(vec![known("a", false), known("b", true)]));
     assert_eq!(core.wakeup(), Some(now + Duration::from_secs(30)));
 }
@@ -269,8 +341,8 @@ fn nobody_dies_because_the_manager_stood_still() {
         &[
             "0 accept a s1",
             "0 accept b s2",
-            "11 beat 1s",
-            "12 beat 1s",
+            "11 beat 500ms",
+            "12 beat 500ms",
             "13 b Down: heartbeat failure",
             "13 close b s2: node not registered",
         ],
@@ -297,13 +369,13 @@ fn a_manager_that_hears_nobody_suspects_itself() {
             "0 accept own s1",
             "0 accept a s2",
             "0 accept b s3",
-            "1 beat 1s",
-            "1.5 beat 1s",
-            "4 beat 1s",
-            "6.5 beat 1s",
-            "9 beat 1s",
-            "11.5 beat 1s",
-            "14 beat 1s",
+            "1 beat 500ms",
+            "1.5 beat 500ms",
+            "4 beat 500ms",
+            "6.5 beat 500ms",
+            "9 beat 500ms",
+            "11.5 beat 500ms",
+            "14 beat 500ms",
             "16.2 a Down: heartbeat failure",
             "16.2 close a s2: node not registered",
         ],
@@ -322,8 +394,8 @@ fn one_that_is_heard_again_clears_the_network() {
         &[
             "0 accept a s1",
             "0 accept b s2",
-            "5 beat 1s",
-            "7.9 beat 1s",
+            "5 beat 500ms",
+            "7.9 beat 500ms",
             "8.1 b Down: heartbeat failure",
             "8.1 close b s2: node not registered",
         ],
@@ -355,7 +427,7 @@ fn closed_connections_and_a_single_worker_are_no_sign_of_being_cut_off() {
         &[
             "0 accept own s1",
             "0 accept a s2",
-            "2 beat 1s",
+            "2 beat 500ms",
             "3.1 a Down: heartbeat failure",
             "3.1 close a s2: node not registered",
         ],

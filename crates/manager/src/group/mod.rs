@@ -21,6 +21,7 @@ mod transport;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use prost::Message as _;
 use swarm_ca::TlsMaterials;
 use swarm_proto::v1::raft_member_status::Reachability;
 use swarm_proto::v1::{ManagerStatus, RaftMember as Member};
@@ -119,6 +120,13 @@ impl Group {
     pub(crate) async fn remove(&self, raft_id: u64) -> Result<(), ChangeError> {
         let _changing = self.changing.lock().await;
         self.remove_now(raft_id).await
+    }
+
+    /// Has this member's record say where it is dialled by now; for the leader itself, which asks nobody.
+    pub(crate) async fn tell_address(&self, own: &Member) -> Result<(), ChangeError> {
+        let _changing = self.changing.lock().await;
+        let context = own.encode_to_vec();
+        self.change(MemberChange::Updated { id: own.raft_id, context }).await
     }
 
     /// As [`Group::remove`]; the caller holds `changing`.

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use swarm_proto::timestamp::from_duration;
 use swarm_proto::v1::restart_policy::RestartCondition;
+use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::{
-    Node, NodeDescription, Placement, ResourceRequirements, Resources, RestartPolicy, Task,
-    TaskState,
+    GlobalService, Node, NodeDescription, Placement, ResourceRequirements, Resources,
+    RestartPolicy, Task, TaskState,
 };
 
-use super::world::{World, is_running, state};
+use super::world::{World, is_running, set_image, state};
 
 fn first(world: &World) -> String {
     let task = world.tables.iter::<Task>().find(|task| is_running(task));
@@ -69,6 +70,69 @@ fn a_lost_node_is_replaced_at_once() {
     world.delete::<Node>("swarm3");
     world.settle();
     assert_eq!(world.running(), BTreeMap::from([("swarm1", 6)]));
+}
+
+/// The tasks that run, by identifier.
+fn alive(world: &World) -> Vec<String> {
+    let running = world.tables.iter::<Task>().filter(|task| is_running(task));
+    running.map(|task| task.id.clone()).collect()
+}
+
+#[test]
+fn what_was_not_replaced_goes_on_when_its_node_is_back() {
+    let mut world = World::new(2);
+    world.replicated("s", 4);
+    world.service("g", Mode::Global(GlobalService::default()));
+    world.settle();
+    let before = alive(&world);
+    world.down("swarm1");
+    world.down("swarm2");
+    world.settle();
+    assert_eq!(world.running(), BTreeMap::new());
+    world.new_leader();
+    world.up("swarm1");
+    world.up("swarm2");
+    world.pass(60);
+    assert_eq!(alive(&world), before, "each goes on, and nothing else runs");
+    assert_eq!(world.tables.len::<Task>(), 6, "nothing is left of those that were to replace them");
+}
+
+#[test]
+fn what_was_replaced_or_is_not_wanted_any_more_ends_when_its_node_is_back() {
+    let mut world = World::new(2);
+    world.replicated("s", 2);
+    world.replicated("changed", 2);
+    world.settle();
+    let on_first = |world: &World, service: &str| -> Vec<String> {
+        let tasks = world.tables.tasks_by_node("swarm1").filter(|task| task.service_id == service);
+        tasks.map(|task| task.id.clone()).collect()
+    };
+    let ended = |world: &World, ids: &[String]| {
+        let state = |id: &String| world.tables.get::<Task>(id).map(|task| state(task));
+        ids.iter().all(|id| state(id).is_none_or(|state| state > TaskState::Running as i32))
+    };
+    let (replaced, changed) = (on_first(&world, "s"), on_first(&world, "changed"));
+    world.down("swarm1");
+    world.settle();
+    assert_eq!(world.running(), BTreeMap::from([("swarm2", 4)]));
+    world.update("changed", |spec| set_image(spec, "other"));
+    world.pass(60);
+    world.up("swarm1");
+    world.pass(60);
+    assert!(ended(&world, &replaced) && ended(&world, &changed));
+    assert_eq!(world.running(), BTreeMap::from([("swarm2", 4)]));
+
+    // Without a place for the new version either, the old one is not wanted all the same.
+    let before = alive(&world);
+    world.down("swarm2");
+    world.down("swarm1");
+    world.update("changed", |spec| set_image(spec, "newest"));
+    world.settle();
+    world.up("swarm2");
+    world.pass(60);
+    let after = alive(&world);
+    assert_eq!(after.iter().filter(|id| before.contains(id)).count(), 2, "those of the other");
+    assert_eq!(world.running(), BTreeMap::from([("swarm2", 4)]));
 }
 
 #[test]

@@ -249,6 +249,12 @@ impl World {
             node.status.get_or_insert_default().set_state(node_status::State::Down)
         });
     }
+
+    pub(crate) fn up(&mut self, node: &str) {
+        self.change::<Node>(node, |node| {
+            node.status.get_or_insert_default().set_state(node_status::State::Ready)
+        });
+    }
 }
 
 fn loops(seed: u64) -> Vec<Box<dyn ControlLoop>> {

@@ -53,6 +53,8 @@ pub struct Status {
     pub first: u64,
     /// Whether the member has stopped, by request or because its log failed.
     pub stopped: bool,
+    /// Why it stopped, where nobody asked it to: the whole chain of causes.
+    pub failure: Option<String>,
 }
 
 impl Status {
@@ -71,6 +73,7 @@ impl Status {
             last: member.last().index,
             first: member.first_index(),
             stopped: false,
+            failure: None,
         }
     }
 

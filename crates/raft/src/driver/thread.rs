@@ -28,6 +28,12 @@ const BATCH_MAX: usize = 1024;
 /// A submission that the leader could not append yet.
 type Held = (Vec<u8>, u64, u64);
 
+/// An error with all that caused it.
+fn causes(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// A member at work: the thread's state.
 pub(super) struct Driver {
     config: RaftConfig,
@@ -156,13 +162,17 @@ impl Driver {
     /// The member ends, with this result.
     pub(super) fn stop(&mut self, result: &Result<(), RaftError>) {
         let raft_id = self.member.id();
-        match result {
-            Ok(()) => tracing::debug!(raft.id = raft_id, "raft member stopped"),
-            Err(error) => {
-                let error: &dyn std::error::Error = error;
-                tracing::error!(raft.id = raft_id, error, "raft member failed");
+        let failure = match result {
+            Ok(()) => {
+                tracing::debug!(raft.id = raft_id, "raft member stopped");
+                None
             }
-        }
+            Err(error) => {
+                let causes = causes(error);
+                tracing::error!(raft.id = raft_id, error = causes, "raft member failed");
+                Some(causes)
+            }
+        };
         self.proposals.fail(|| RaftError::Stopped);
         self.reads.fail();
         if self.serving {
@@ -172,6 +182,7 @@ impl Driver {
             status.serving = false;
             status.leader = None;
             status.stopped = true;
+            status.failure = failure;
         });
         self.snapshots.stop();
     }

@@ -1,6 +1,6 @@
 //! Tasks only move forward, and stay on the node that they were given.
 
-use swarm_proto::v1::Task;
+use swarm_proto::v1::{Task, TaskState};
 use swarm_store::{Change, Commit, Delta};
 
 pub(crate) fn check(commit: &Commit) -> Result<(), String> {
@@ -10,6 +10,14 @@ pub(crate) fn check(commit: &Commit) -> Result<(), String> {
     })
 }
 
+/// The orchestrator lets a task go on whose node is back, and which found no other place meanwhile: the one way back, for
+/// tasks that have not ended.
+fn goes_on(old: &Task, new: &Task) -> bool {
+    let (running, shutdown) = (TaskState::Running as i32, TaskState::Shutdown as i32);
+    let observed = new.status.as_ref().map_or(0, |status| status.state);
+    (old.desired_state, new.desired_state) == (shutdown, running) && observed <= running
+}
+
 fn step(old: &Task, new: &Task) -> Result<(), String> {
     let id = &new.id;
     let observed = |task: &Task| task.status.as_ref().map_or(0, |status| status.state);
@@ -17,7 +25,7 @@ fn step(old: &Task, new: &Task) -> Result<(), String> {
         let (from, to) = (observed(old), observed(new));
         return Err(format!("task states move forward: task {id} goes from {from} to {to}"));
     }
-    if new.desired_state < old.desired_state {
+    if new.desired_state < old.desired_state && !goes_on(old, new) {
         let (from, to) = (old.desired_state, new.desired_state);
         return Err(format!("desired states move forward: task {id} goes from {from} to {to}"));
     }

@@ -3,11 +3,14 @@
 //! Every test makes its own lab, so they run side by side. Nothing waits for a time: all wait for a state. Where a
 //! test can't run, it says why; with `CI=true` that is a failure. The crates test their own rooms beside their code.
 
+mod availability;
 mod cluster;
+mod disk;
 mod engine;
 mod managers;
 mod membership;
 mod metrics;
+mod moving;
 mod registry;
 mod restart;
 mod services;
