@@ -24,7 +24,7 @@ use swarm_proto::v1::{
     Platform, PortStatus, Resources, Task,
 };
 use swarm_testkit::Engine;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::machine::Machine;
@@ -133,7 +133,8 @@ impl Member {
             folder: self.folder,
             executor: Arc::new(Idle { hostname: format!("crowd{}", self.number) }),
             connector: Arc::new(Way { address: self.address, materials: materials.clone() }),
-            tls_info: Box::new(move || tls_info(&materials)),
+            // Its certificate stays the same.
+            tls_info: watch::channel(tls_info(&materials)).1,
             messages,
         });
         agent.await.context("open an agent")?.run().await;

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use swarm_proto::Channel;
 use swarm_proto::v1::{NodeTlsInfo, SessionMessage};
 use swarm_pulse::Heart;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::controller::Executor;
@@ -57,7 +57,7 @@ pub struct AgentConfig {
     /// What finds managers.
     pub connector: Arc<dyn Connector>,
     /// What this node's certificate rests on, which managers compare with the cluster's root.
-    pub tls_info: Box<dyn Fn() -> NodeTlsInfo + Send + Sync>,
+    pub tls_info: watch::Receiver<NodeTlsInfo>,
     /// Where news from the managers go: this node's object, the managers, keys and the root CA.
     pub messages: mpsc::Sender<SessionMessage>,
 }

@@ -11,10 +11,11 @@ use swarm_proto::timestamp::to_duration;
 use swarm_proto::v1::dispatcher_client::DispatcherClient;
 use swarm_proto::v1::log_broker_client::LogBrokerClient;
 use swarm_proto::v1::{
-    AssignmentsRequest, HeartbeatRequest, ListenSubscriptionsRequest, SessionMessage,
+    AssignmentsRequest, HeartbeatRequest, ListenSubscriptionsRequest, NodeTlsInfo, SessionMessage,
     SessionRequest, UpdateTaskStatusRequest,
 };
 use swarm_pulse::{Heart, INVITATION_HEADER};
+use tokio::sync::watch;
 use tonic::{Request, Status, Streaming};
 use tracing::{debug, info};
 
@@ -65,6 +66,8 @@ pub(crate) struct Session<'a> {
 impl Session<'_> {
     /// Runs the session until it breaks.
     pub(crate) async fn run(self, session_id: &mut String) -> End {
+        let mut told = self.config.tls_info.clone();
+        told.mark_unchanged();
         let registered =
             tokio::time::timeout(REGISTRATION_MAX, self.register(session_id.clone())).await;
         let (first, messages) = match registered {
@@ -97,6 +100,7 @@ impl Session<'_> {
             ended = self.assignments(&id) => ended,
             ended = self.report(&id) => ended,
             ended = self.subscriptions() => ended,
+            ended = self.tls_change(told) => ended,
         };
         let status = ended.err().unwrap_or_else(|| Status::ok("the manager closed the session"));
         End { began: true, status, better: None }
@@ -111,7 +115,7 @@ impl Session<'_> {
         session_id: String,
     ) -> Result<(SessionMessage, Streaming<SessionMessage>), Status> {
         let mut description = self.config.executor.describe().await;
-        description.tls_info = Some((self.config.tls_info)());
+        description.tls_info = Some(self.config.tls_info.borrow().clone());
         let description = Some(description);
         let mut request = Request::new(SessionRequest { description, session_id });
         request
@@ -148,6 +152,15 @@ impl Session<'_> {
             self.deliver(message).await;
         }
         Ok(())
+    }
+
+    /// Ends the session when this node rests on another root, or has a certificate of another: the manager is told of it
+    /// as the session goes on.
+    async fn tls_change(&self, mut told: watch::Receiver<NodeTlsInfo>) -> Result<(), Status> {
+        match told.changed().await {
+            Ok(()) => Err(Status::ok("this node's certificate is of another root")),
+            Err(_) => std::future::pending().await,
+        }
     }
 
     async fn heartbeat(&self, id: &str, signs: &Signs) -> Result<(), Status> {

@@ -54,6 +54,21 @@ pub struct JoinRequest {
     pub availability: v1::node_spec::Availability,
 }
 
+/// What `swarm restore` asks for.
+#[derive(Clone, Default)]
+pub struct RestoreRequest {
+    /// Where the manager listens; empty for the default.
+    pub listen_addr: String,
+    /// What other nodes dial; empty to find it.
+    pub advertise_addr: String,
+    /// Address or interface of the data path; empty for the advertised address.
+    pub data_path_addr: String,
+    /// The backup's bytes.
+    pub file: Vec<u8>,
+    /// What the backup was encrypted with.
+    pub key: Option<String>,
+}
+
 /// This node's state, as `docker info` names it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LocalState {
@@ -120,6 +135,12 @@ pub trait Cluster: Send + Sync {
 
     /// Leaves the swarm.
     async fn leave(&self, force: bool) -> Result<(), ClusterError>;
+
+    /// The cluster's state as a file, encrypted with this key, or with the unlock key where managers are locked.
+    async fn backup(&self, key: Option<String>) -> Result<Vec<u8>, ClusterError>;
+
+    /// Makes a new swarm with the state in a backup; the answer is this node's ID.
+    async fn restore(&self, request: RestoreRequest) -> Result<String, ClusterError>;
 
     /// Unlocks a locked manager.
     async fn unlock(&self, key: String) -> Result<(), ClusterError>;

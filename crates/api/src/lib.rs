@@ -44,6 +44,7 @@ pub use crate::http::filters::Filters;
 pub use crate::http::version::{ApiVersion, MAX_VERSION, MIN_VERSION};
 pub use cluster::{
     Cluster, ClusterError, ClusterStatus, InitRequest, JoinRequest, LocalState, RemoteManager,
+    RestoreRequest,
 };
 pub use embedded::EmbeddedEngine;
 pub use engine_backend::EngineBackend;

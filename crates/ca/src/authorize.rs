@@ -11,9 +11,11 @@ use tonic::{Code, Extensions, Request, Status};
 use crate::{Identity, PeerIdentity, Role};
 
 const FORWARDED: &str = "forwarded_cert";
-const FORWARDED_NODE_ID: &str = "forwarded_cert_cn";
-const FORWARDED_ROLE: &str = "forwarded_cert_ou";
-const FORWARDED_ORGANIZATION: &str = "forwarded_cert_org";
+/// Node ID, role and organization of the caller.
+const CALLER: [&str; 3] = ["forwarded_cert_cn", "forwarded_cert_ou", "forwarded_cert_org"];
+/// The same of one whose certificate has expired. Not SwarmKit's: its managers see a caller without certificate.
+const EXPIRED_CALLER: [&str; 3] =
+    ["forwarded_expired_cert_cn", "forwarded_expired_cert_ou", "forwarded_expired_cert_org"];
 const FORWARDED_ADDRESS: &str = "remote_addr";
 
 /// Checks that the peer has one of the roles in this organization. For a cluster whose nodes can be removed, and for
@@ -31,12 +33,21 @@ pub fn require<T>(
 pub struct Authorizer {
     organization: String,
     is_removed: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    admits_expired: bool,
 }
 
 impl Authorizer {
     /// Admits nodes of the organization (the cluster's ID).
     pub fn new(organization: impl Into<String>) -> Self {
-        Self { organization: organization.into(), is_removed: Arc::new(|_| false) }
+        let organization = organization.into();
+        Self { organization, is_removed: Arc::new(|_| false), admits_expired: false }
+    }
+
+    /// Admits nodes whose certificate has expired a while ago too. For what they need to get a new one, and only where
+    /// nodes that were removed are refused in another way: they are not known as such for ever.
+    #[must_use]
+    pub fn admitting_expired(self) -> Self {
+        Self { admits_expired: true, ..self }
     }
 
     /// Refuses nodes whose ID the function knows as removed from the swarm; their certificates are still genuine.
@@ -70,7 +81,10 @@ impl Authorizer {
     fn direct(&self, extensions: &Extensions, roles: &[Role]) -> Result<Identity, Status> {
         let identity = extensions
             .get::<PeerIdentity>()
-            .and_then(|peer| peer.identity.clone())
+            .and_then(|peer| {
+                let expired = peer.expired.as_ref().filter(|_| self.admits_expired);
+                peer.identity.as_ref().or(expired).cloned()
+            })
             .ok_or_else(|| Status::permission_denied("no client certificates in request"))?;
         if !roles.contains(&identity.role) {
             return Err(denied(format!("remote certificate not part of OUs: {}", list(roles))));
@@ -90,6 +104,7 @@ impl Authorizer {
     fn forwarded(&self, caller: ForwardedCaller, roles: &[Role]) -> Result<Identity, Status> {
         let identity = caller
             .identity
+            .or(caller.expired.filter(|_| self.admits_expired))
             .ok_or_else(|| denied("missing information in forwarded request".to_owned()))?;
         if !roles.contains(&identity.role) {
             return Err(denied(format!("unauthorized forwarded role, expecting: {}", list(roles))));
@@ -110,6 +125,8 @@ impl Authorizer {
 pub struct ForwardedCaller {
     /// The original caller; `None` for one without certificate, and for incomplete information.
     pub identity: Option<Identity>,
+    /// The original caller, where its certificate has expired a while ago.
+    pub expired: Option<Identity>,
     /// Where the original caller called from, as text.
     pub remote_addr: Option<String>,
 }
@@ -123,17 +140,21 @@ impl ForwardedCaller {
         if text(FORWARDED) != Some("true") {
             return None;
         }
-        let identity = (|| {
+        let identity = |[node_id, role, organization]: [&str; 3]| {
             Some(Identity {
-                node_id: text(FORWARDED_NODE_ID)?.to_owned(),
+                node_id: text(node_id)?.to_owned(),
                 role: metadata
-                    .get_all(FORWARDED_ROLE)
+                    .get_all(role)
                     .iter()
                     .find_map(|ou| Role::from_ou(ou.to_str().ok()?))?,
-                organization: text(FORWARDED_ORGANIZATION)?.to_owned(),
+                organization: text(organization)?.to_owned(),
             })
-        })();
-        Some(Self { identity, remote_addr: text(FORWARDED_ADDRESS).map(str::to_owned) })
+        };
+        Some(Self {
+            identity: identity(CALLER),
+            expired: identity(EXPIRED_CALLER),
+            remote_addr: text(FORWARDED_ADDRESS).map(str::to_owned),
+        })
     }
 
     /// The information about a peer whose call we pass on. A peer without certificate is passed on as such: without
@@ -141,6 +162,7 @@ impl ForwardedCaller {
     pub fn for_peer(peer: &PeerIdentity) -> Self {
         Self {
             identity: peer.identity.clone(),
+            expired: peer.expired.clone(),
             remote_addr: peer.remote_addr.map(|addr| addr.to_string()),
         }
     }
@@ -154,10 +176,12 @@ impl ForwardedCaller {
             }
         };
         set(FORWARDED, "true");
-        let identity = self.identity.as_ref();
-        set(FORWARDED_NODE_ID, identity.map_or("", |i| &i.node_id));
-        set(FORWARDED_ROLE, identity.map_or("", |i| i.role.as_str()));
-        set(FORWARDED_ORGANIZATION, identity.map_or("", |i| &i.organization));
+        for (keys, identity) in [(CALLER, &self.identity), (EXPIRED_CALLER, &self.expired)] {
+            let identity = identity.as_ref();
+            set(keys[0], identity.map_or("", |i| &i.node_id));
+            set(keys[1], identity.map_or("", |i| i.role.as_str()));
+            set(keys[2], identity.map_or("", |i| &i.organization));
+        }
         set(FORWARDED_ADDRESS, self.remote_addr.as_deref().unwrap_or(""));
     }
 }
@@ -197,7 +221,7 @@ mod tests {
             role,
             organization: organization.to_owned(),
         });
-        request.extensions_mut().insert(PeerIdentity { identity, remote_addr: None });
+        request.extensions_mut().insert(PeerIdentity { identity, ..PeerIdentity::default() });
         request
     }
 
@@ -245,11 +269,35 @@ mod tests {
         let authorizer = Authorizer::new("org").refusing(|id| id == "gone");
         let identity =
             Identity { node_id: "gone".into(), role: Role::Worker, organization: "org".into() };
-        let caller = ForwardedCaller { identity: Some(identity), remote_addr: None };
+        let caller = ForwardedCaller { identity: Some(identity), expired: None, remote_addr: None };
         let mut passed_on = request(Some(Role::Manager), "org");
         caller.write(passed_on.metadata_mut());
         let refused = authorizer.require_caller(&passed_on, &[Role::Worker]).expect_err("refused");
         assert_eq!(refused.message(), "Permission denied: node gone was removed from swarm");
+    }
+
+    #[test]
+    fn expired_certificates_count_where_they_are_admitted() {
+        let identity = |node_id: &str, role| Identity {
+            node_id: node_id.into(),
+            role,
+            organization: "org".into(),
+        };
+        let worker = identity("w", Role::Worker);
+        let strict = Authorizer::new("org");
+        let lenient = strict.clone().admitting_expired();
+        let mut direct = Request::new(());
+        let expired = Some(worker.clone());
+        direct.extensions_mut().insert(PeerIdentity { expired, ..PeerIdentity::default() });
+        let caller = ForwardedCaller::for_peer(direct.extensions().get().expect("a peer"));
+        let mut passed_on = request(Some(Role::Manager), "org");
+        caller.write(passed_on.metadata_mut());
+        for request in [&direct, &passed_on] {
+            assert!(strict.require_caller(request, &[Role::Worker]).is_err());
+            assert!(lenient.require_caller(request, &[Role::Manager]).is_err());
+            let admitted = lenient.require_caller(request, &[Role::Worker]);
+            assert_eq!(admitted.expect("admitted"), worker);
+        }
     }
 
     #[test]
@@ -258,6 +306,7 @@ mod tests {
             Identity { node_id: "w".into(), role: Role::Worker, organization: "org".into() };
         let claim = ForwardedCaller {
             identity: Some(worker.clone()),
+            expired: None,
             remote_addr: Some("10.0.0.9:1".into()),
         };
         let authorizer = Authorizer::new("org");

@@ -10,15 +10,15 @@ use swarm_proto::v1::ca_client::CaClient;
 use swarm_proto::v1::issuance_status::State;
 use swarm_proto::v1::node_ca_client::NodeCaClient;
 use swarm_proto::v1::{
-    Certificate, GetRootCaCertificateRequest, IssueNodeCertificateRequest,
-    NodeCertificateStatusRequest, NodeCertificateStatusResponse,
+    Certificate, GetRootCaCertificateRequest, GetUnlockKeyRequest, GetUnlockKeyResponse,
+    IssueNodeCertificateRequest, NodeCertificateStatusRequest, NodeCertificateStatusResponse,
 };
 use tonic::{Code, Status};
 use tracing::debug;
 
 use crate::{
-    CaError, CertificateFiles, Credentials, NodeCertificate, RootCa, RootDigest, SigningRequest,
-    connect,
+    CaError, CertificateFiles, Credentials, Lock, NodeCertificate, Role, RootCa, RootDigest,
+    SecretKey, SigningRequest, TlsMaterials, UnlockKey, connect,
 };
 
 /// Each call gets this long, as in SwarmKit.
@@ -66,9 +66,43 @@ pub struct IssuedCertificate {
 }
 
 impl IssuedCertificate {
-    /// Keeps certificate and key on disk.
-    pub fn save(&self, files: &CertificateFiles) -> Result<(), CaError> {
-        files.save_node(&self.chain_pem, &self.key_pem)
+    /// Keeps certificate and key on disk, the key locked as given; a worker has no lock.
+    pub fn save(&self, files: &CertificateFiles, lock: Lock) -> Result<(), CaError> {
+        let lock = match self.certificate.identity().role {
+            Role::Manager => lock,
+            Role::Worker => Lock::default(),
+        };
+        files.save_node_locked(&self.chain_pem, &self.key_pem, lock)
+    }
+
+    /// What a connection with this certificate is made with.
+    pub fn materials(&self, root: &RootCa) -> Result<TlsMaterials, CaError> {
+        let node = NodeCertificate::from_pem(&self.chain_pem, &self.key_pem, root)?;
+        TlsMaterials::new(root.clone(), node)
+    }
+}
+
+/// Asks a manager, as a manager, for the lock that managers of the cluster have. A key must never lie open on the disk
+/// of one that is to be locked, so it is asked for before the first certificate of a manager is kept.
+pub async fn cluster_lock(channel: Channel) -> Result<Lock, CaError> {
+    let mut client = CaClient::new(channel);
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match within(client.get_unlock_key(GetUnlockKeyRequest {})).await {
+            Ok(answer) => {
+                let GetUnlockKeyResponse { unlock_key, version } = answer.into_inner();
+                let key = match unlock_key.as_slice() {
+                    [] => None,
+                    key => Some(SecretKey::from_slice(key).ok_or(CaError::MalformedUnlockKey)?),
+                };
+                let version = version.map_or(0, |version| version.index);
+                return Ok(Lock { key: key.map(UnlockKey), version });
+            }
+            Err(status) if attempts == FAILURES_MAX => return Err(status.into()),
+            // The leader may just change.
+            Err(_) => tokio::time::sleep(POLL_FIRST * attempts).await,
+        }
     }
 }
 

@@ -128,7 +128,7 @@ where
     S: Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
 {
-    let peer = PeerIdentity { identity: Some(identity), remote_addr };
+    let peer = PeerIdentity { identity: Some(identity), expired: None, remote_addr };
     swarm_proto::channel::local(Identified { peer, service })
 }
 

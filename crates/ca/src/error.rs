@@ -25,6 +25,18 @@ pub enum CaError {
     /// A private key cannot be read, or is of a kind that we cannot use.
     #[error("malformed private key")]
     MalformedKey,
+    /// The text is no unlock key.
+    #[error("invalid key string")]
+    MalformedUnlockKey,
+    /// The key file is locked, and no unlock key is known.
+    #[error("the node's key is locked")]
+    Locked,
+    /// The key file is locked with another unlock key.
+    #[error("invalid key provided")]
+    InvalidUnlockKey,
+    /// The Raft log could not be sealed with another key.
+    #[error("the Raft log is still sealed with its old key")]
+    Unsealed,
     /// The key does not belong to the certificate.
     #[error("certificate key mismatch")]
     KeyMismatch,
@@ -75,6 +87,12 @@ pub enum CaError {
     /// The remote side refused or could not be reached.
     #[error("{}", rpc_error_text(.0))]
     Remote(#[source] Box<tonic::Status>),
+    /// An external CA could not be asked; it may be another time.
+    #[error("external CA: {0}")]
+    ExternalUnreachable(String),
+    /// An external CA will not sign this.
+    #[error("external CA: {0}")]
+    ExternalRefused(String),
     /// The remote side failed to issue the certificate.
     #[error("certificate was not issued: {0}")]
     NotIssued(String),

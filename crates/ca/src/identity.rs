@@ -99,6 +99,8 @@ impl Identity {
 pub struct PeerIdentity {
     /// The subject of the peer's verified certificate; `None` for a peer without one, such as a node that joins.
     pub identity: Option<Identity>,
+    /// The subject of its certificate where that has expired a while ago; it is no `identity` then.
+    pub expired: Option<Identity>,
     /// The peer's address; `None` for a call from within this process.
     pub remote_addr: Option<SocketAddr>,
 }

@@ -94,7 +94,7 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 }
 
 /// Tag, length and value; lengths up to 64 KiB, which no key reaches.
-fn der_element(tag: u8, value: &[u8]) -> Vec<u8> {
+pub(crate) fn der_element(tag: u8, value: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
     match value.len() {
         short @ 0..=0x7f => out.push(short as u8),

@@ -10,7 +10,7 @@ use swarm_proto::Channel;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use crate::client::{IssuedCertificate, fetch_root};
+use crate::client::{IssuedCertificate, cluster_lock, fetch_root};
 use crate::{
     CaError, CertificateFiles, CertificateRequest, Role, TlsMaterials, Validity,
     request_certificate,
@@ -68,8 +68,9 @@ impl Renewer {
         self.asked.notify_one();
     }
 
-    /// Renews for ever; `managers` gives a channel to some manager, and is asked anew for each attempt.
-    pub async fn run(&self, mut managers: impl FnMut() -> Option<Channel>) {
+    /// Renews for ever; `managers` gives a channel to some manager that shows the certificate in the materials, and is
+    /// asked anew for each attempt.
+    pub async fn run(&self, mut managers: impl FnMut(&TlsMaterials) -> Option<Channel>) {
         let mut clock = RenewalClock::default();
         let mut chance = rand::rng().random();
         loop {
@@ -79,11 +80,7 @@ impl Renewer {
                 () = tokio::time::sleep(delay) => {}
                 () = self.asked.notified() => clock = RenewalClock { failures: 0, forced: true },
             }
-            let renewed = match managers() {
-                Some(channel) => self.renew(channel).await,
-                None => Err(CaError::NoManager),
-            };
-            match renewed {
+            match self.renew(&mut managers).await {
                 Ok(()) => {
                     clock = RenewalClock::default();
                     chance = rand::rng().random();
@@ -96,17 +93,30 @@ impl Renewer {
         }
     }
 
-    /// Gets a new certificate over a channel that shows the present one.
-    pub async fn renew(&self, channel: Channel) -> Result<(), CaError> {
+    /// Gets a new certificate from one of the managers.
+    pub async fn renew(
+        &self,
+        managers: &mut impl FnMut(&TlsMaterials) -> Option<Channel>,
+    ) -> Result<(), CaError> {
+        let channel = managers(&self.materials).ok_or(CaError::NoManager)?;
         let issued = match self.request(&channel).await {
             // A worker that was away while the root was rotated doesn't know the new one.
             Err(CaError::Untrusted(_)) if self.materials.identity().role == Role::Worker => {
-                self.adopt_root(channel.clone()).await?;
+                self.adopt_root(channel).await?;
+                let channel = managers(&self.materials).ok_or(CaError::NoManager)?;
                 self.request(&channel).await?
             }
             other => other?,
         };
-        issued.save(&self.files)?;
+        let becomes_manager = issued.certificate.identity().role == Role::Manager
+            && self.materials.identity().role == Role::Worker;
+        let lock = if becomes_manager {
+            let materials = issued.materials(&self.materials.root())?;
+            cluster_lock(managers(&materials).ok_or(CaError::NoManager)?).await?
+        } else {
+            self.files.lock()
+        };
+        issued.save(&self.files, lock)?;
         self.materials.replace_certificate(issued.certificate)?;
         let identity = self.materials.identity();
         info!(node.id = identity.node_id, node.role = %identity.role, "certificate renewed");

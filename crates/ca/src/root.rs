@@ -104,9 +104,50 @@ impl RootCa {
         Self::with_signer(&root.ca_cert, certificate, key, intermediates)
     }
 
+    /// The root of the rotation that a cluster is in the midst of, as it will be when that ends.
+    pub fn of_rotation(rotation: &v1::RootRotation) -> Result<Self, CaError> {
+        match rotation.ca_key.as_slice() {
+            [] => Self::from_pem(&rotation.ca_cert),
+            key => Self::with_signer(&rotation.ca_cert, &rotation.ca_cert, key, &[]),
+        }
+    }
+
+    /// The certificate of another root, in PEM, issued by this one: what the other signs then chains up to either.
+    pub fn cross_sign(&self, root_pem: &[u8]) -> Result<Vec<u8>, CaError> {
+        let signer = self.signer.as_ref().ok_or(CaError::NoSigner)?;
+        signer.cross_sign(&pem::certificates(root_pem)?[0])
+    }
+
+    /// A request to certify this root's own key, by which another authority cross-signs it; in PEM.
+    pub(crate) fn signing_request(&self) -> Result<Vec<u8>, CaError> {
+        self.signer.as_ref().ok_or(CaError::NoSigner)?.request()
+    }
+
+    /// Whether all of the root's certificates are valid for at least that long from now.
+    pub fn is_valid_for(&self, time: Duration) -> bool {
+        let until = SystemTime::now() + time;
+        let until = until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        pem::certificates(&self.bundle).is_ok_and(|certificates| {
+            certificates.iter().all(|certificate| {
+                pem::parse(certificate)
+                    .is_ok_and(|c| c.validity().not_after.timestamp() >= until as i64)
+            })
+        })
+    }
+
+    /// How many certificates the bundle has.
+    pub fn certificates(&self) -> usize {
+        self.roots.len()
+    }
+
     /// The trusted certificates, in PEM.
     pub fn certificates_pem(&self) -> &[u8] {
         &self.bundle
+    }
+
+    /// What goes with every certificate that this root issues, in PEM; mostly nothing.
+    pub fn intermediates_pem(&self) -> &[u8] {
+        &self.intermediates
     }
 
     /// The signing key in PEM, where it is here.
@@ -149,8 +190,17 @@ impl RootCa {
 
     /// Issues a certificate to this very node: its key, and the chain, both in PEM.
     pub fn issue(&self, identity: &Identity) -> Result<(Vec<u8>, Vec<u8>), CaError> {
+        self.issue_for(identity, DEFAULT_NODE_CERTIFICATE_EXPIRY)
+    }
+
+    /// As [`Self::issue`], valid for `expiry` from now.
+    pub fn issue_for(
+        &self,
+        identity: &Identity,
+        expiry: Duration,
+    ) -> Result<(Vec<u8>, Vec<u8>), CaError> {
         let request = crate::SigningRequest::generate()?;
-        let chain = self.sign(request.csr_pem(), identity, DEFAULT_NODE_CERTIFICATE_EXPIRY)?;
+        let chain = self.sign(request.csr_pem(), identity, expiry)?;
         Ok((request.key_pem().to_vec(), chain))
     }
 
@@ -166,6 +216,43 @@ impl fmt::Debug for RootCa {
             .field("can_sign", &self.can_sign())
             .finish()
     }
+}
+
+/// What tells who issued a certificate: as nodes tell it of theirs, in DER.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer {
+    /// The issuer's subject.
+    pub subject: Vec<u8>,
+    /// The issuer's public key, a SubjectPublicKeyInfo.
+    pub public_key: Vec<u8>,
+}
+
+impl Issuer {
+    /// The root that the nodes of a cluster are to have their certificates of: during a rotation the new one.
+    pub fn wanted(root: &v1::RootCa) -> Result<Self, CaError> {
+        let bundle =
+            root.root_rotation.as_ref().map_or(&root.ca_cert, |rotation| &rotation.ca_cert);
+        let certificate = pem::certificates(bundle)?.remove(0);
+        let parsed = pem::parse(&certificate)?;
+        Ok(Self {
+            subject: parsed.subject().as_raw().to_vec(),
+            public_key: parsed.public_key().raw.to_vec(),
+        })
+    }
+
+    /// Whether a node has told that its certificate is of this issuer.
+    pub fn is_of(&self, node: &v1::Node) -> bool {
+        let told = node.description.as_ref().and_then(|description| description.tls_info.as_ref());
+        told.is_some_and(|told| {
+            told.cert_issuer_subject == self.subject
+                && told.cert_issuer_public_key == self.public_key
+        })
+    }
+}
+
+/// Certificates in PEM as they are compared: without headers, comments and stray whitespace.
+pub fn normalize_pem(bundle: &[u8]) -> Result<Vec<u8>, CaError> {
+    Ok(pem::encode_certificates(&pem::certificates(bundle)?))
 }
 
 /// A root signs itself, may sign others, and is valid now.
@@ -239,6 +326,52 @@ mod tests {
                 - certificate.validity().not_before.timestamp();
             assert_eq!(lifetime, 90 * 24 * 3600 + 3600);
         }
+    }
+
+    #[test]
+    fn clocks_may_be_an_hour_apart() {
+        let root = RootCa::create().expect("created");
+        let (key, chain) = root.issue(&identity(Role::Worker)).expect("issued");
+        let node = crate::NodeCertificate::from_pem(&chain, &key, &root).expect("trusted");
+        let (now, hour) = (SystemTime::now(), Duration::from_secs(3600));
+        for time in [now - hour, now, now + hour] {
+            node.check_against(&root, time).expect("valid on that node's clock");
+        }
+        let (early, late) = (now - hour - hour, now + DEFAULT_NODE_CERTIFICATE_EXPIRY + hour);
+        assert!([early, late].iter().all(|time| node.check_against(&root, *time).is_err()));
+    }
+
+    #[test]
+    fn what_a_cross_signed_root_issues_chains_up_to_either() {
+        let (old, new) = (RootCa::create().expect("created"), RootCa::create().expect("created"));
+        let cross = old.cross_sign(new.certificates_pem()).expect("cross-signed");
+        let rotation = v1::RootRotation {
+            ca_cert: new.certificates_pem().to_vec(),
+            ca_key: new.key_pem().expect("has a key").to_vec(),
+            cross_signed_ca_cert: cross,
+        };
+        let stored = v1::RootCa {
+            ca_cert: old.certificates_pem().to_vec(),
+            ca_key: old.key_pem().expect("has a key").to_vec(),
+            root_rotation: Some(rotation.clone()),
+            ..Default::default()
+        };
+        let during = RootCa::from_cluster(&stored).expect("a root");
+        let after = RootCa::of_rotation(&rotation).expect("a root");
+        assert_eq!((during.digest(), after.digest()), (old.digest(), new.digest()));
+        let (key, chain) = during.issue(&identity(Role::Worker)).expect("issued");
+        let issuer = Issuer::wanted(&stored).expect("has one");
+        for root in [&old, &new] {
+            let node = crate::NodeCertificate::from_pem(&chain, &key, root).expect("trusted");
+            assert_eq!(node.issuer_public_key(), issuer.public_key);
+            assert_eq!(node.issuer_subject(), issuer.subject);
+        }
+        let (key, chain) = after.issue(&identity(Role::Worker)).expect("issued");
+        assert!(crate::NodeCertificate::from_pem(&chain, &key, &new).is_ok());
+        assert!(crate::NodeCertificate::from_pem(&chain, &key, &old).is_err());
+        let stranger = RootCa::create().expect("created");
+        assert!(crate::NodeCertificate::from_pem(&chain, &key, &stranger).is_err());
+        assert!(old.cross_sign(b"none").is_err());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Which methods a peer may call is not decided here: joining nodes have no certificate and must get through.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +15,8 @@ use futures::Stream;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::service::Routes;
@@ -22,12 +24,16 @@ use tonic::transport::Server;
 use tonic::transport::server::Connected;
 use tracing::debug;
 
+use crate::grace::is_expired;
+use crate::strangers::{Door, Strangers};
 use crate::{Identity, PeerIdentity, TlsMaterials};
 
 /// Peers that connect and don't speak are let go after this.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// So many handshakes at once; more wait in the kernel's backlog. Bounds what strangers can make us hold.
+/// So many handshakes at once; one more ends the oldest. Bounds what strangers can make us hold.
 const HANDSHAKES_MAX: usize = 256;
+/// So many connections of peers without a certificate; nodes that join need one each, for seconds.
+const STRANGERS_MAX: usize = 1024;
 /// Dead peers are noticed by pings, which every gRPC client answers.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -70,8 +76,9 @@ pub async fn serve(
 }
 
 async fn accept(listener: TcpListener, materials: TlsMaterials, sender: mpsc::Sender<Connection>) {
-    let permits = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-    while let Ok(permit) = permits.clone().acquire_owned().await {
+    let mut handshakes: VecDeque<JoinHandle<()>> = VecDeque::new();
+    let strangers = Arc::new(Strangers::new(STRANGERS_MAX));
+    loop {
         let (stream, remote_addr) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -80,15 +87,22 @@ async fn accept(listener: TcpListener, materials: TlsMaterials, sender: mpsc::Se
                 continue;
             }
         };
+        handshakes.retain(|handshake| !handshake.is_finished());
+        // Those that mean it are done in milliseconds: who is the first of so many keeps others out.
+        if handshakes.len() >= HANDSHAKES_MAX
+            && let Some(oldest) = handshakes.pop_front()
+        {
+            oldest.abort();
+        }
         let (acceptor, sender) = (TlsAcceptor::from(materials.server_config()), sender.clone());
-        tokio::spawn(async move {
-            match handshake(acceptor, stream, remote_addr).await {
+        let strangers = strangers.clone();
+        handshakes.push_back(tokio::spawn(async move {
+            match handshake(acceptor, stream, remote_addr, &strangers).await {
                 // The receiver is gone only when the server is shutting down.
                 Ok(connection) => drop(sender.send(connection).await),
                 Err(error) => debug!(%error, peer.addr = %remote_addr, "TLS handshake failed"),
             }
-            drop(permit);
-        });
+        }));
     }
 }
 
@@ -96,18 +110,29 @@ async fn handshake(
     acceptor: TlsAcceptor,
     stream: TcpStream,
     remote_addr: SocketAddr,
+    strangers: &Strangers,
 ) -> io::Result<Connection> {
     stream.set_nodelay(true)?;
     let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let identity = certificate.and_then(|certificate| Identity::from_certificate(certificate).ok());
-    Ok(Connection { stream, peer: PeerIdentity { identity, remote_addr: Some(remote_addr) } })
+    // One that has expired says who asks for a new one, and is good for nothing else.
+    let (identity, expired) = match certificate.is_some_and(is_expired) {
+        true => (None, identity),
+        false => (identity, None),
+    };
+    let peer = PeerIdentity { identity, expired, remote_addr: Some(remote_addr) };
+    let is_stranger = peer.identity.is_none() && peer.expired.is_none();
+    let door = is_stranger.then(|| strangers.admit());
+    Ok(Connection { stream, peer, door })
 }
 
 /// A connection after its handshake.
 struct Connection {
     stream: TlsStream<TcpStream>,
     peer: PeerIdentity,
+    /// A stranger's.
+    door: Option<Arc<Door>>,
 }
 
 impl Connected for Connection {
@@ -124,6 +149,9 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.door.as_ref().is_some_and(|door| door.is_shut(cx)) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         pin!(&mut self.stream).poll_read(cx, buf)
     }
 }

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
 
+use crate::cross_sign::cross_sign;
 use crate::identity::CA_NAME;
 use crate::{CaError, Identity, Role, pem};
 
@@ -97,6 +98,25 @@ impl Signer {
 
     pub(crate) fn key_pem(&self) -> &[u8] {
         &self.key_pem
+    }
+
+    /// Issues another root's certificate once more, so that what that root signs chains up to this one.
+    pub(crate) fn cross_sign(&self, root: &CertificateDer<'_>) -> Result<Vec<u8>, CaError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(CaError::Sign)?;
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::ExplicitNoCa;
+        let sample = params.signed_by(&key, &self.issuer).map_err(CaError::Sign)?;
+        let certificate = cross_sign(root, &self.issuer, sample.der())?;
+        Ok(pem::encode_certificates(&[certificate]))
+    }
+
+    /// A request to certify this signer's own key.
+    pub(crate) fn request(&self) -> Result<Vec<u8>, CaError> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, CA_NAME);
+        let request = params.serialize_request(self.issuer.key()).map_err(CaError::Sign)?;
+        Ok(request.pem().map_err(CaError::Sign)?.into_bytes())
     }
 
     /// Certifies the request's key as the identity's.

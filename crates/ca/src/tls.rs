@@ -4,11 +4,12 @@
 
 use std::sync::{Arc, LazyLock};
 
-use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{
     ClientConfig, ConfigBuilder, DigitallySignedStruct, ServerConfig, SignatureScheme,
@@ -16,6 +17,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
+use crate::grace::Graceful;
 use crate::{CaError, NodeCertificate, RootCa};
 
 static PROVIDER: LazyLock<Arc<CryptoProvider>> =
@@ -38,10 +40,11 @@ pub(crate) fn server(root: &RootCa, node: &NodeCertificate) -> Result<ServerConf
             .allow_unauthenticated()
             .build()
             .map_err(|e| CaError::Untrusted(e.to_string()))?;
+    let verifier: Arc<dyn ClientCertVerifier> = verifier;
     let mut config = ServerConfig::builder_with_provider(PROVIDER.clone())
         .with_safe_default_protocol_versions()
         .map_err(CaError::Tls)?
-        .with_client_cert_verifier(verifier)
+        .with_client_cert_verifier(Arc::new(Graceful(verifier)))
         .with_single_cert(node.chain.clone(), PrivateKeyDer::Pkcs8(node.key.clone_key()))
         .map_err(CaError::Tls)?;
     config.alpn_protocols = alpn();
@@ -52,11 +55,28 @@ pub(crate) fn server(root: &RootCa, node: &NodeCertificate) -> Result<ServerConf
 
 /// A member's client side.
 pub(crate) fn client(root: &RootCa, node: &NodeCertificate) -> Result<ClientConfig, CaError> {
+    let verifier: Arc<dyn ServerCertVerifier> =
+        WebPkiServerVerifier::builder_with_provider(root.roots().clone(), PROVIDER.clone())
+            .build()
+            .map_err(|e| CaError::Untrusted(e.to_string()))?;
+    // Managers that all were away for long meet again, and then renew their certificates.
     let config = client_builder()?
-        .with_root_certificates(root.roots().clone())
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Graceful(verifier)))
         .with_client_auth_cert(node.chain.clone(), PrivateKeyDer::Pkcs8(node.key.clone_key()))
         .map_err(CaError::Tls)?;
     Ok(finish(config))
+}
+
+/// The client side towards an external authority, which is HTTP: it shows the node's certificate.
+pub(crate) fn external_client(
+    root: &RootCa,
+    node: &NodeCertificate,
+) -> Result<ClientConfig, CaError> {
+    client_builder()?
+        .with_root_certificates(root.roots().clone())
+        .with_client_auth_cert(node.chain.clone(), PrivateKeyDer::Pkcs8(node.key.clone_key()))
+        .map_err(CaError::Tls)
 }
 
 /// The client side of a node that knows the root but has no certificate yet.

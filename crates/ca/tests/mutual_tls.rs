@@ -218,10 +218,11 @@ async fn a_renewed_certificate_is_used_at_once_and_kept() {
     let renewer = Renewer::new(materials.clone(), files.clone());
     let mut changes = materials.changes();
     let driver = tokio::spawn({
-        let (renewer, materials) = (renewer.clone(), materials.clone());
+        let renewer = renewer.clone();
         async move {
-            let managers =
-                || connect(&addr.to_string(), Credentials::Member(materials.clone())).ok();
+            let managers = |materials: &TlsMaterials| {
+                connect(&addr.to_string(), Credentials::Member(materials.clone())).ok()
+            };
             renewer.run(managers).await
         }
     });

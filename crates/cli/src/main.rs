@@ -1,8 +1,11 @@
 //! The executable `swarm`: arguments, output and wiring; the only place for `anyhow`.
 //!
-//! One file, several lives: `swarm daemon` on every node, `swarm demo` to look around, and `swarm shim`, which the
+//! One file, several lives: `swarm daemon` on every node, `swarm backup` and `swarm restore`,
+//! `swarm demo` to look around, and `swarm shim`, which the
 //! daemon starts per container and which must stay a process of one thread, so it is served before anything else.
 
+mod backup;
+mod client;
 mod daemon;
 mod demo;
 mod output;
@@ -23,6 +26,10 @@ struct Arguments {
 enum Command {
     /// Run a node: container engine, Docker API and swarm membership
     Daemon(Box<daemon::Flags>),
+    /// Write the state of this manager's swarm to a file
+    Backup(backup::BackupFlags),
+    /// Make a new swarm with the state in a backup, with this node as its only manager
+    Restore(backup::RestoreFlags),
     /// Show a whole cluster on this one machine, and remove it again
     Demo(demo::Flags),
     /// The process that a demonstration lives under
@@ -40,6 +47,8 @@ fn main() -> ExitCode {
     }
     let result = match Arguments::parse().command {
         Command::Daemon(flags) => daemon::run(*flags, &arguments[1..]),
+        Command::Backup(flags) => backup::back_up(&flags),
+        Command::Restore(flags) => backup::restore(&flags),
         Command::Demo(flags) => demo::run(&flags),
         Command::DemoKeeper => demo::keeper::run(),
         Command::HelloWeb(flags) => demo::hello::run(&flags),

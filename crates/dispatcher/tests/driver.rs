@@ -278,7 +278,7 @@ async fn connect(bench: &Bench) -> (Client, tokio::task::JoinHandle<()>) {
     let identify = move |mut request: Request<()>| {
         request
             .extensions_mut()
-            .insert(PeerIdentity { identity: Some(identity.clone()), remote_addr: None });
+            .insert(PeerIdentity { identity: Some(identity.clone()), ..PeerIdentity::default() });
         Ok(request)
     };
     let service = DispatcherServer::with_interceptor(bench.dispatcher.clone(), identify);

@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use ipnet::Ipv4Net;
-use swarm_ca::{JoinToken, RootCa};
+use swarm_ca::{JoinToken, RootCa, UnlockKey};
 use swarm_proto::id::new_id;
 use swarm_proto::v1::encryption_key::Algorithm;
 use swarm_proto::v1::issuance_status::State as Issuance;
@@ -17,7 +17,7 @@ use swarm_proto::v1::{
 use swarm_pulse::SECRET_BYTES;
 use swarm_store::{DEFAULT_CLUSTER_NAME, Error, Transaction};
 
-use crate::control::check_spec;
+use crate::control::{check_spec, manager_key};
 
 /// The label by which clients know the networks that every node has.
 const PREDEFINED_LABEL: &str = "com.docker.swarm.predefined";
@@ -42,6 +42,8 @@ pub struct Founding {
     pub cluster_id: String,
     /// The root CA with its key.
     pub root_ca: RootCa,
+    /// What locks the managers, where the settings say that they are locked.
+    pub unlock_key: Option<UnlockKey>,
     /// The settings that `docker swarm init` gave.
     pub spec: ClusterSpec,
     /// The founder's availability.
@@ -97,7 +99,7 @@ pub(crate) fn found(
         return Ok(());
     }
     transaction.create(cluster(founding))?;
-    transaction.create(founder(founding, node_id))?;
+    transaction.create(manager(node_id, founding.availability, founding.data_path_port))?;
     for (name, driver) in PREDEFINED_NETWORKS {
         transaction.create(predefined_network(name, driver))?;
     }
@@ -123,6 +125,7 @@ fn cluster(founding: &Founding) -> Cluster {
         id: founding.cluster_id.clone(),
         spec: Some(spec),
         root_ca: Some(root_ca),
+        unlock_keys: founding.unlock_key.as_ref().map(manager_key).into_iter().collect(),
         network_bootstrap_keys: keys,
         encryption_key_lamport_clock: clock,
         default_address_pool: founding.default_address_pool.clone(),
@@ -152,13 +155,14 @@ fn network_keys() -> (Vec<EncryptionKey>, u64) {
     (keys, clock)
 }
 
-fn founder(founding: &Founding, node_id: &str) -> Node {
+/// A manager that is there because it says so: a founder, or who goes on alone.
+pub(crate) fn manager(node_id: &str, availability: Availability, data_path_port: u32) -> Node {
     Node {
         id: node_id.to_owned(),
         spec: Some(NodeSpec {
             desired_role: NodeRole::Manager.into(),
             membership: Membership::Accepted.into(),
-            availability: founding.availability.into(),
+            availability: availability.into(),
             ..NodeSpec::default()
         }),
         certificate: Some(Certificate {
@@ -168,7 +172,7 @@ fn founder(founding: &Founding, node_id: &str) -> Node {
             ..Certificate::default()
         }),
         role: NodeRole::Manager.into(),
-        vxlanudp_port: founding.data_path_port,
+        vxlanudp_port: data_path_port,
         ..Node::default()
     }
 }
@@ -201,6 +205,7 @@ mod tests {
         Founding {
             cluster_id: new_id(),
             root_ca: RootCa::create().expect("a root"),
+            unlock_key: None,
             spec: ClusterSpec::default(),
             availability: Availability::Active,
             default_address_pool: Vec::new(),

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
-use swarm_ca::{Identity, TlsMaterials, local_from};
+use swarm_ca::{CaError, CertificateFiles, Identity, Renewer, TlsMaterials, local_from};
 use swarm_dispatcher::Dispatcher;
 use swarm_proto::Channel;
 use swarm_proto::v1::RaftMember;
 use swarm_pulse::Listener;
-use swarm_raft::{Members, RaftConfig, RaftError, RaftNode, RaftProposer, StoreMachine};
+use swarm_raft::{Members, RaftConfig, RaftError, RaftNode, RaftProposer, Seed, StoreMachine};
 use swarm_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -23,9 +23,11 @@ use tokio::task::{JoinHandle, JoinSet};
 use tonic::Status;
 use tracing::{info, warn};
 
+use crate::backup::BackupSource;
 use crate::forward::Leaders;
 use crate::founding::Founding;
 use crate::group::{Group, PeerTransport, joining};
+use crate::log_keys::{KeyKeeper, LogSealer};
 use crate::member_file::{MemberFile, MemberFileError};
 use crate::metrics::View;
 use crate::presence::{follow_members, is_specified, present};
@@ -51,8 +53,16 @@ pub struct ManagerConfig {
     pub advertise_addr: String,
     /// This node's certificate and the root.
     pub materials: TlsMaterials,
+    /// Where the keys of the log are kept, and how they are locked.
+    pub files: CertificateFiles,
+    /// What renews this node's certificate, where its key lay open on disk.
+    pub renewer: Renewer,
     /// What founds the cluster, on its first manager's first start.
     pub founding: Option<Founding>,
+    /// Whether all other managers of the log are left behind (`--force-new-cluster`): this one goes on alone.
+    pub force_new_cluster: bool,
+    /// What an empty log begins with: the state in a backup, together with `force_new_cluster`.
+    pub seed: Option<Seed>,
     /// Other managers' addresses, to join through and to be found by again.
     pub remotes: Vec<String>,
 }
@@ -69,6 +79,12 @@ pub enum ManagerError {
     /// The log is not this node's.
     #[error(transparent)]
     Member(#[from] MemberFileError),
+    /// A new cluster was to be made of nothing.
+    #[error("no new cluster can be made here: there is no manager's data in {}", .0.display())]
+    NoData(PathBuf),
+    /// The keys of the log cannot be kept.
+    #[error("could not prepare the keys of the manager's log: {0}")]
+    Keys(#[from] CaError),
     /// No manager admitted this one.
     #[error("{}", swarm_ca::rpc_error_text(.0))]
     Join(Box<Status>),
@@ -84,6 +100,7 @@ pub struct Manager {
     server: Server,
     tasks: JoinSet<()>,
     duties: JoinHandle<()>,
+    reformed: watch::Receiver<bool>,
     /// None where heartbeats come by gRPC only.
     pulses: Option<Listener>,
 }
@@ -96,6 +113,7 @@ impl Manager {
     pub async fn start(config: ManagerConfig) -> Result<Self, ManagerError> {
         let identity = config.materials.identity();
         let known = MemberFile::load(&config.raft_dir, &identity.node_id, &identity.organization)?;
+        let sealer = LogSealer::prepare(&config.files, &config.raft_dir)?;
         let own_addr = own_addr(&config, known.as_ref());
         let proposer = Arc::new(RaftProposer::default());
         let store = Store::new(proposer.clone());
@@ -110,6 +128,9 @@ impl Manager {
         let listen_addr = config.listener.local_addr()?;
         let server = Server::start(config.listener, config.materials.clone(), routes.clone());
 
+        if config.force_new_cluster && known.is_none() && config.seed.is_none() {
+            return Err(ManagerError::NoData(config.raft_dir));
+        }
         let founding = config.founding;
         let raft_id = match (known.as_ref().map(|file| file.raft_id), config.raft_id) {
             (Some(raft_id), _) => raft_id,
@@ -133,28 +154,56 @@ impl Manager {
         };
         let pulses = take_pulses(&services.dispatcher, listen_addr, &own_addr);
         let machine = StoreMachine::new(store.clone(), members.clone());
-        let raft = RaftNode::start(
-            raft_config(raft_id, config.raft_dir, founding.as_ref().map(|_| &own)),
-            Box::new(machine),
-            Arc::new(group.transport.clone()),
-        )?;
+        let mut raft_config = raft_config(raft_id, config.raft_dir, &sealer);
+        if founding.is_some() {
+            raft_config = raft_config.founding(own.encode_to_vec());
+        } else if config.force_new_cluster {
+            raft_config = raft_config.reforming(own.encode_to_vec());
+        }
+        if let Some(seed) = config.seed {
+            raft_config = raft_config.seeded(seed);
+        }
+        let raft =
+            RaftNode::start(raft_config, Box::new(machine), Arc::new(group.transport.clone()))?;
         proposer.attach(raft.clone());
         group.attach(raft.clone());
         let local = local_from(identity.clone(), own_addr.parse().ok(), routes.prepare());
         let mut tasks = JoinSet::new();
         tasks.spawn(follow_members(group.clone(), raft_id, peers));
         tasks.spawn(present(group.clone(), own, config.remotes));
+        let reformed = watch::Sender::new(!config.force_new_cluster);
+        let was_reformed = reformed.subscribe();
+        let keeper = KeyKeeper {
+            store: store.clone(),
+            files: config.files,
+            raft: raft.clone(),
+            sealer,
+            renewer: config.renewer,
+        };
+        tasks.spawn(keeper.run());
         let duties = Duties {
             node_id: identity.node_id.clone(),
             store: store.clone(),
             founding,
+            reformed: config.force_new_cluster.then(|| reformed.clone()),
             dispatcher: services.dispatcher,
             log_broker: services.log_broker,
             group: group.clone(),
             cluster_id: identity.organization.clone(),
         };
         let duties = tokio::spawn(duties.run(raft.clone()));
-        Ok(Self { store, raft, group, identity, local, server, tasks, duties, pulses })
+        Ok(Self {
+            store,
+            raft,
+            group,
+            identity,
+            local,
+            server,
+            tasks,
+            duties,
+            pulses,
+            reformed: was_reformed,
+        })
     }
 
     /// The manager's store.
@@ -185,6 +234,23 @@ impl Manager {
             let mut founded = tables.cluster().is_some();
             while !founded {
                 founded = watch.next().await.tables.cluster().is_some();
+            }
+        }
+    }
+
+    /// Where backups of this manager's state come from.
+    pub fn backups(&self) -> BackupSource {
+        let (raft, store) = (self.raft.clone(), self.store.clone());
+        BackupSource { raft, store, identity: self.identity.clone() }
+    }
+
+    /// Waits until this manager is the only one, where it was forced to be.
+    pub fn reformed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut reformed = self.reformed.clone();
+        async move {
+            // The sender lives as long as the duties; their end makes nothing of it.
+            if reformed.wait_for(|reformed| *reformed).await.is_err() {
+                std::future::pending::<()>().await;
             }
         }
     }
@@ -287,13 +353,11 @@ fn own_addr(config: &ManagerConfig, known: Option<&MemberFile>) -> String {
     format!("0.0.0.0:{port}")
 }
 
-fn raft_config(raft_id: u64, dir: PathBuf, founder: Option<&RaftMember>) -> RaftConfig {
+fn raft_config(raft_id: u64, dir: PathBuf, sealer: &LogSealer) -> RaftConfig {
     let mut raft = RaftConfig::new(raft_id, dir);
+    raft.sealer = Arc::new(sealer.clone());
     raft.tick = TICK;
     raft.member.election_ticks = ELECTION_TICKS;
     raft.member.election_ticks_max = ELECTION_TICKS_MAX;
-    match founder {
-        None => raft,
-        Some(own) => raft.founding(own.encode_to_vec()),
-    }
+    raft
 }

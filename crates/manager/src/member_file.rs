@@ -27,7 +27,7 @@ pub(crate) struct MemberFile {
 #[derive(Debug, thiserror::Error)]
 pub enum MemberFileError {
     /// It cannot be read or written.
-    #[error("the manager's identity in {} cannot be kept", path.display())]
+    #[error("the manager's identity in {} cannot be read or kept", path.display())]
     File {
         /// The file.
         path: PathBuf,

@@ -75,8 +75,8 @@ pub(crate) async fn present(group: Group, own: RaftMember, remotes: Vec<String>)
     let mut status = raft.watch();
     loop {
         let led = status.wait_for(|now| now.leader.is_some());
-        // Without a leader there is nobody to tell, but members unknown to the log can only be asked for.
-        let led = tokio::time::timeout(PRESENT_PAUSE, led).await.is_ok();
+        // A leader that was not heard may have moved as well, so that neither finds the other: the rest know both.
+        let _ = tokio::time::timeout(PRESENT_PAUSE, led).await;
         let is_voter = raft.status().voters.contains(&own.raft_id);
         let is_known = group.members.get(own.raft_id).is_some_and(|m| m.addr == own.addr);
         if is_voter && (is_known || !is_specified(&own.addr)) {
@@ -86,7 +86,7 @@ pub(crate) async fn present(group: Group, own: RaftMember, remotes: Vec<String>)
             if let Err(error) = group.tell_address(&own).await {
                 debug!(%error, "the new address is not taken note of");
             }
-        } else if led || !is_voter {
+        } else {
             let mut known: Vec<String> = group
                 .members
                 .list()

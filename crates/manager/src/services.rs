@@ -23,6 +23,7 @@ use tracing::error;
 
 use crate::control::Control;
 use crate::forward::{Leaders, pass_on};
+use crate::gate::{Gate, admit};
 use crate::group::{Group, MembershipService, RaftService};
 use crate::health::Health;
 use crate::log_broker::LogBroker;
@@ -52,7 +53,8 @@ impl Services {
             DispatcherConfig { node_id: identity.node_id.clone(), ..DispatcherConfig::default() };
         let organization = &identity.organization;
         Self {
-            control: Control::new(store.clone(), organization, Some(Arc::new(group.clone()))),
+            control: Control::new(store.clone(), organization, Some(Arc::new(group.clone())))
+                .asking_external_cas_as(group.materials.clone()),
             dispatcher: Dispatcher::new(store.clone(), dispatcher_config, peers),
             log_broker: LogBroker::new(store.clone()),
             node_ca: NodeCaService::new(store.clone(), organization),
@@ -75,7 +77,10 @@ impl Services {
             .add_service(RaftMembershipServer::new(self.membership.clone()))
             .add_service(HealthServer::new(Health::new(identity.organization.clone())));
         let layer = axum::middleware::from_fn_with_state(leaders, pass_on);
-        routes.routes().into_axum_router().layer(layer).into()
+        let gate = Gate::new(&identity.organization);
+        // The last is the first that a call meets.
+        let gate = axum::middleware::from_fn_with_state(gate, admit);
+        routes.routes().into_axum_router().layer(layer).layer(gate).into()
     }
 }
 

@@ -16,7 +16,8 @@ use crate::control_driver;
 use crate::founding::{Founding, found};
 use crate::group::Group;
 use crate::log_broker::LogBroker;
-use crate::node_ca::Signer;
+use crate::node_ca::{Rotator, Signer};
+use crate::reform::reform;
 use crate::{metrics, role_manager};
 
 /// The leader's duties, ready for any number of terms.
@@ -24,6 +25,8 @@ pub(crate) struct Duties {
     pub(crate) node_id: String,
     pub(crate) store: Store,
     pub(crate) founding: Option<Founding>,
+    /// Told once, when the first term has made this manager the only one; none where it is one of several.
+    pub(crate) reformed: Option<watch::Sender<bool>>,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) log_broker: LogBroker,
     pub(crate) group: Group,
@@ -57,6 +60,13 @@ impl Duties {
                 return error!(%error, "founding the cluster failed");
             }
         }
+        if let Some(reformed) = self.reformed.as_ref().filter(|reformed| !*reformed.borrow()) {
+            let done = self.store.update(|transaction| reform(transaction, &self.node_id)).await;
+            if let Err(error) = done {
+                return error!(%error, "making this manager the only one failed");
+            }
+            reformed.send_replace(true);
+        }
         if let Err(error) = self.store.update(|_| Ok::<_, Error>(())).await {
             return error!(%error, "the store is not ready");
         }
@@ -64,7 +74,8 @@ impl Duties {
             control_driver::run(self.store.clone(), control_loops()),
             self.dispatcher.run(pending()),
             self.log_broker.run(pending()),
-            Signer::new(self.store.clone(), &self.cluster_id).run(),
+            Signer::new(self.store.clone(), &self.cluster_id, self.group.materials.clone()).run(),
+            Rotator::new(self.store.clone()).run(),
             role_manager::run(self.store.clone(), self.group.clone()),
             metrics::note_delays(self.store.clone()),
         );

@@ -2,9 +2,12 @@
 //! refused, and whose data is whose.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use swarm_ca::{Credentials, Identity, Role, RootCa, TlsMaterials, connect};
+use swarm_ca::{
+    CertificateFiles, Credentials, Identity, Renewer, Role, RootCa, SigningRequest, TlsMaterials,
+    Validity, connect,
+};
 use swarm_manager::{Founding, Manager, ManagerConfig};
 use swarm_proto::raftpb::Message;
 use swarm_proto::v1::control_client::ControlClient;
@@ -43,10 +46,38 @@ impl World {
         TlsMaterials::issue(self.root.clone(), &identity).expect("issued")
     }
 
+    /// The node's certificate and the keys of its log, which go on where there are some.
+    fn certificate(&self, node_id: &str, directory: &Path) -> (CertificateFiles, TlsMaterials) {
+        let files =
+            CertificateFiles::in_state(&directory.with_extension(format!("{node_id}.state")));
+        if let Ok(materials) = files.load() {
+            return (files, materials);
+        }
+        let identity =
+            Identity { node_id: node_id.into(), role: Role::Manager, organization: CLUSTER.into() };
+        let (key, chain) = self.root.issue(&identity).expect("issued");
+        files.save_root(&self.root).expect("saved");
+        files.save_node(&chain, &key).expect("saved");
+        let materials = files.load().expect("loaded");
+        (files, materials)
+    }
+
+    /// Puts a certificate in the node's files that has expired a minute ago.
+    fn expire(&self, node_id: &str, files: &CertificateFiles) {
+        let request = SigningRequest::generate().expect("a request");
+        let end = SystemTime::now() - Duration::from_secs(60);
+        let validity = Validity { not_before: end - Duration::from_secs(7200), not_after: end };
+        let identity =
+            Identity { node_id: node_id.into(), role: Role::Manager, organization: CLUSTER.into() };
+        let chain = self.root.sign_for(request.csr_pem(), &identity, validity).expect("signed");
+        files.save_node(&chain, request.key_pem()).expect("saved");
+    }
+
     fn founding(&self) -> Founding {
         Founding {
             cluster_id: CLUSTER.into(),
             root_ca: self.root.clone(),
+            unlock_key: None,
             spec: ClusterSpec::default(),
             availability: Availability::Active,
             default_address_pool: Vec::new(),
@@ -58,13 +89,18 @@ impl World {
     async fn config(&self, node_id: &str, directory: &Path, remotes: &[&str]) -> ManagerConfig {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let addr = listener.local_addr().expect("an address").to_string();
+        let (files, materials) = self.certificate(node_id, directory);
         ManagerConfig {
             raft_dir: directory.to_owned(),
             raft_id: 0,
             listener,
             advertise_addr: addr,
-            materials: self.materials(node_id, Role::Manager),
+            renewer: Renewer::new(materials.clone(), files.clone()),
+            files,
+            materials,
             founding: None,
+            force_new_cluster: false,
+            seed: None,
             remotes: remotes.iter().map(ToString::to_string).collect(),
         }
     }
@@ -302,6 +338,48 @@ async fn a_manager_that_was_removed_before_its_first_entry_hears_of_it() {
     let third = Manager::start(third).await.expect("started");
     within(third.removed()).await;
     for manager in [third, second, first] {
+        manager.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn managers_whose_certificates_expired_meet_again_and_renew_them() {
+    let world = World::new();
+    let (first, addr) = world.found("n1").await;
+    create_node(first.store(), "n2", NodeRole::Manager).await;
+    let joining = world.config("n2", &world.folder.path().join("n2"), &[&addr]).await;
+    let second_addr = joining.advertise_addr.clone();
+    let second = Manager::start(joining).await.expect("joined");
+    within(second.ready()).await;
+    let addrs = [addr, second_addr];
+    await_state(second.store(), |tables| tables.get::<Node>("n2").is_some()).await;
+    second.stop().await;
+    first.stop().await;
+    let mut managers = Vec::new();
+    for (node_id, addr) in ["n1", "n2"].into_iter().zip(&addrs) {
+        let directory = world.folder.path().join(node_id);
+        let mut config = world.config(node_id, &directory, &[]).await;
+        world.expire(node_id, &config.files);
+        config.materials = config.files.load().expect("loaded");
+        config.renewer = Renewer::new(config.materials.clone(), config.files.clone());
+        config.listener = TcpListener::bind(addr).await.expect("the same port");
+        config.advertise_addr = addr.clone();
+        let (materials, renewer) = (config.materials.clone(), config.renewer.clone());
+        assert!(materials.certificate().validity().not_after < SystemTime::now());
+        managers.push((Manager::start(config).await.expect("started"), materials, renewer));
+    }
+    let all: Vec<&Manager> = managers.iter().map(|(manager, ..)| manager).collect();
+    write(&all, |tx| tx.create(config("after", 1))).await;
+    for (manager, materials, renewer) in &managers {
+        within(async {
+            while renewer.renew(&mut |_: &TlsMaterials| Some(manager.channel())).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert!(materials.certificate().validity().not_after > SystemTime::now());
+    }
+    for (manager, ..) in managers {
         manager.stop().await;
     }
 }

@@ -53,13 +53,18 @@ impl Managers {
 
     /// A way to some manager, and its address.
     pub(crate) fn choose(&self) -> Option<(String, Channel)> {
+        self.choose_as(&self.materials)
+    }
+
+    /// As [`Managers::choose`], showing the certificate in these materials to other nodes.
+    pub(crate) fn choose_as(&self, materials: &TlsMaterials) -> Option<(String, Channel)> {
         let mut reach = self.reach();
         let preferred = reach.preferred.take();
         if let Some(channel) = &reach.local {
             return Some((LOCAL.to_owned(), channel.clone()));
         }
         let address = preferred.or_else(|| reach.remotes.choose(rand::random()))?;
-        let channel = self.dial(&address)?;
+        let channel = swarm_ca::connect(&address, Credentials::Member(materials.clone())).ok()?;
         Some((address, channel))
     }
 

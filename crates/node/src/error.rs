@@ -7,6 +7,10 @@ pub enum NodeErrorClass {
     InvalidParameter,
     /// The node is in a state, or the cluster out of reach, so that it cannot be done now.
     Unavailable,
+    /// The node is in another state than the request supposes.
+    Conflict,
+    /// The key is not the right one.
+    Unauthorized,
     /// Something underneath failed.
     System,
 }
@@ -47,6 +51,25 @@ impl NodeError {
         Self::unavailable("This node is not part of a swarm")
     }
 
+    /// The membership did not start with the daemon; `error` says why.
+    pub(crate) fn not_started(error: &str) -> Self {
+        Self::unavailable(format!(
+            "This node is part of a swarm, but could not start as such: {error}. It is tried again by itself; to give it up, run \"docker swarm leave --force\"."
+        ))
+    }
+
+    pub(crate) fn leaves_broken(why: &str) -> Self {
+        Self::unavailable(format!(
+            "This node is part of a swarm, but could not start as such ({why}). Leaving erases what is left of its data: keep a copy, and use `--force` to leave all the same."
+        ))
+    }
+
+    pub(crate) fn nothing_to_force() -> Self {
+        Self::unavailable(
+            "This node is not part of a swarm, so there is no state to make a new cluster of. Use \"docker swarm init\" without --force-new-cluster for an empty swarm, or put a manager's data in place first.",
+        )
+    }
+
     pub(crate) fn not_a_manager() -> Self {
         Self::unavailable(
             "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",
@@ -66,11 +89,25 @@ impl NodeError {
         ))
     }
 
-    /// The membership did not start with the daemon; `error` says why.
-    pub(crate) fn not_started(error: &str) -> Self {
-        Self::unavailable(format!(
-            "This node is part of a swarm, but could not start as such: {error}. It is tried again by itself; to give it up, run \"docker swarm leave --force\"."
-        ))
+    pub(crate) fn locked() -> Self {
+        Self::unavailable(
+            "Swarm is encrypted and needs to be unlocked before it can be used. Please use \"docker swarm unlock\" to unlock it.",
+        )
+    }
+
+    pub(crate) fn leaves_locked() -> Self {
+        Self::unavailable(
+            "Swarm is encrypted and locked. Please unlock it first or use `--force` to ignore this message.",
+        )
+    }
+
+    pub(crate) fn not_locked() -> Self {
+        Self { class: NodeErrorClass::Conflict, message: "swarm is not locked".to_owned() }
+    }
+
+    pub(crate) fn wrong_key() -> Self {
+        let message = "swarm could not be unlocked: invalid key provided".to_owned();
+        Self { class: NodeErrorClass::Unauthorized, message }
     }
 
     pub(crate) fn join_timeout() -> Self {

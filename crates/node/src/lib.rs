@@ -8,14 +8,20 @@
 //! Mirrors SwarmKit's package `node` and moby's `daemon/cluster`.
 
 mod addresses;
+mod backups;
 mod connector;
 mod error;
 mod membership;
 mod moving;
 mod node;
 mod post;
+mod reattach;
+mod recovery;
 mod remotes;
 mod state;
 
 pub use error::{NodeError, NodeErrorClass};
-pub use node::{InitOptions, JoinOptions, LocalState, Node, NodeConfig, NodeStatus};
+pub use node::{
+    InitOptions, JoinOptions, LocalState, Node, NodeConfig, NodeStatus, RestoreOptions,
+};
+pub use swarm_manager::{BackupError, BackupFolder, write_file};

@@ -3,21 +3,24 @@
 //! The role follows the certificate: where the cluster gives this node another role, the certificate is renewed, and the
 //! manager is started or stopped. The agent and its containers stay.
 
+use std::io;
 use std::sync::Arc;
 
 use swarm_agent::{Agent, AgentConfig, Executor};
-use swarm_ca::{CertificateFiles, Renewer, Role, TlsMaterials};
-use swarm_manager::Founding;
+use swarm_ca::{CertificateFiles, Renewer, Role, RootCa, TlsMaterials, UnlockKey};
+use swarm_manager::BackupFolder;
 use swarm_proto::Channel;
+use swarm_proto::v1::issuance_status::State;
 use swarm_proto::v1::{NodeTlsInfo, SessionMessage};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use crate::backups::keep_backups;
 use crate::connector::Managers;
 use crate::error::NodeError;
 use crate::moving;
-use crate::post::Post;
+use crate::post::{Beginning, Post};
 use crate::state::{Record, SavedMembership, StateFolder};
 
 /// News from managers that wait to be taken note of; the session waits beyond that.
@@ -26,6 +29,7 @@ const MESSAGES_WAITING_MAX: usize = 16;
 /// The parts of a running membership.
 pub(crate) struct Membership {
     materials: TlsMaterials,
+    files: CertificateFiles,
     managers: Arc<Managers>,
     post: Arc<Post>,
     tasks: JoinSet<()>,
@@ -38,55 +42,80 @@ impl Membership {
     pub(crate) async fn start(
         folder: &StateFolder,
         saved: SavedMembership,
+        files: CertificateFiles,
         executor: Arc<dyn Executor>,
-        founding: Option<Founding>,
+        beginning: Beginning,
+        backups: Option<BackupFolder>,
     ) -> Result<Self, NodeError> {
-        let files = CertificateFiles::in_state(folder.root());
         let materials = files.load().map_err(|error| {
             NodeError::system(format!("this node's certificate cannot be used: {error}"))
         })?;
         let managers = Managers::new(materials.clone(), &saved.managers);
+        let renewer = Renewer::new(materials.clone(), files.clone());
         let record = Arc::new(Record::new(folder.clone(), saved));
-        let post = Post::new(folder.clone(), record.clone(), materials.clone(), managers.clone());
-        let post = Arc::new(post);
+        let post = Arc::new(Post::new(
+            folder.clone(),
+            record.clone(),
+            materials.clone(),
+            files.clone(),
+            renewer.clone(),
+            managers.clone(),
+        ));
         if materials.identity().role == Role::Manager {
-            post.take_up(founding).await?;
-            // It is kept beside the log from now on, and goes with it.
-            let kept = record.change(|saved| saved.raft_id = 0);
+            post.take_up(beginning).await?;
+            if record.get().force_new_cluster {
+                post.wait_until_reformed().await?;
+            }
+            // The founder's identity is kept beside the log from now on, and goes with it.
+            let kept = record.change(|saved| {
+                saved.raft_id = 0;
+                saved.force_new_cluster = false;
+            });
             kept.map_err(|error| NodeError::system(error.to_string()))?;
+        } else if let Err(error) = post.forget() {
+            // The daemon may have stopped between a demotion and this.
+            warn!(%error, "forgetting the data of a manager failed");
         }
+        let (tell, told) = watch::channel(tls_info(&materials));
         let (news, messages) = mpsc::channel(MESSAGES_WAITING_MAX);
         let agent = Agent::open(AgentConfig {
             node_id: materials.identity().node_id,
             folder: folder.worker(),
             executor,
             connector: managers.clone(),
-            tls_info: tls_info(materials.clone()),
+            tls_info: told,
             messages: news,
         });
         let agent = agent.await.map_err(|error| {
             NodeError::system(format!("this node's tasks cannot be read: {error}"))
         })?;
         let (register, registered) = watch::channel(false);
-        let renewer = Renewer::new(materials.clone(), files);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { agent.run().await });
+        tasks.spawn(tell_tls_info(materials.clone(), tell));
         let follower = Follower {
             managers: managers.clone(),
             materials: materials.clone(),
             renewer: renewer.clone(),
+            files: files.clone(),
             record: record.clone(),
             asked: None,
+            is_rotating: false,
         };
         tasks.spawn(follower.run(messages, register));
         tasks.spawn(moving::follow(record.clone(), post.clone()));
         let keeper = post.clone();
         tasks.spawn(async move { keeper.keep().await });
+        if let Some(folder) = backups {
+            tasks.spawn(keep_backups(post.clone(), folder));
+        }
         let reach = managers.clone();
         tasks.spawn(async move {
-            renewer.run(move || reach.choose().map(|(_, channel)| channel)).await;
+            renewer
+                .run(move |materials| reach.choose_as(materials).map(|(_, channel)| channel))
+                .await;
         });
-        Ok(Self { materials, managers, post, tasks, record, registered })
+        Ok(Self { materials, files, managers, post, tasks, record, registered })
     }
 
     pub(crate) fn node_id(&self) -> String {
@@ -113,9 +142,30 @@ impl Membership {
         self.managers.local()
     }
 
+    /// The certificate's files, with what opens them.
+    pub(crate) fn files(&self) -> CertificateFiles {
+        self.files.clone()
+    }
+
+    pub(crate) fn materials(&self) -> TlsMaterials {
+        self.materials.clone()
+    }
+
+    /// From now on the manager at this address is the one to talk to; it names the others.
+    pub(crate) fn reattach(&self, address: &str) -> io::Result<()> {
+        let managers = vec![(String::new(), address.to_owned())];
+        self.managers.replace(&managers);
+        self.record.change(|saved| saved.managers = managers)
+    }
+
     /// The place of this node's manager.
     pub(crate) fn post(&self) -> Arc<Post> {
         self.post.clone()
+    }
+
+    /// What locks this node's disk.
+    pub(crate) fn unlock_key(&self) -> Option<UnlockKey> {
+        self.files.lock().key
     }
 
     /// Tells when the agent has its first session.
@@ -144,15 +194,27 @@ impl Membership {
     }
 }
 
-fn tls_info(materials: TlsMaterials) -> Box<dyn Fn() -> NodeTlsInfo + Send + Sync> {
-    Box::new(move || {
-        let info = materials.info();
-        NodeTlsInfo {
-            trust_root: info.trust_root,
-            cert_issuer_subject: info.issuer_subject,
-            cert_issuer_public_key: info.issuer_public_key,
-        }
-    })
+fn tls_info(materials: &TlsMaterials) -> NodeTlsInfo {
+    let info = materials.info();
+    NodeTlsInfo {
+        trust_root: info.trust_root,
+        cert_issuer_subject: info.issuer_subject,
+        cert_issuer_public_key: info.issuer_public_key,
+    }
+}
+
+/// Tells of other roots and issuers; a certificate that was merely renewed is no news.
+async fn tell_tls_info(materials: TlsMaterials, told: watch::Sender<NodeTlsInfo>) {
+    let mut changes = materials.changes();
+    loop {
+        let next = tls_info(&materials);
+        told.send_if_modified(|info| {
+            let is_news = *info != next;
+            *info = next;
+            is_news
+        });
+        changes.changed().await;
+    }
 }
 
 /// Takes note of what the managers say.
@@ -160,9 +222,12 @@ struct Follower {
     managers: Arc<Managers>,
     materials: TlsMaterials,
     renewer: Renewer,
+    files: CertificateFiles,
     record: Arc<Record>,
     /// The role that a renewal was asked for.
     asked: Option<Role>,
+    /// Whether the managers want the certificate to be renewed.
+    is_rotating: bool,
 }
 
 impl Follower {
@@ -174,6 +239,8 @@ impl Follower {
         while let Some(message) = messages.recv().await {
             register.send_replace(true);
             self.note_role(&message);
+            self.note_rotation(&message);
+            self.note_root(&message);
             self.note_managers(message);
         }
     }
@@ -190,6 +257,35 @@ impl Follower {
             info!(from = %own, to = %role, "this node's role changes");
             self.asked = Some(role);
             self.renewer.renew_now();
+        }
+    }
+
+    /// The certificate is renewed at once where the managers want another one, as while the root is rotated.
+    fn note_rotation(&mut self, message: &SessionMessage) {
+        let certificate = message.node.as_ref().and_then(|node| node.certificate.as_ref());
+        let status = certificate.and_then(|certificate| certificate.status.as_ref());
+        let is_rotating = status.is_some_and(|status| status.state() == State::Rotate);
+        if is_rotating && !self.is_rotating {
+            info!("the managers want this node's certificate to be renewed");
+            self.renewer.renew_now();
+        }
+        self.is_rotating = is_rotating;
+    }
+
+    /// The root is the cluster's, unless this node's own certificate would not be trusted by it.
+    fn note_root(&mut self, message: &SessionMessage) {
+        if message.root_ca.is_empty() || message.root_ca == self.materials.root().certificates_pem()
+        {
+            return;
+        }
+        let root = RootCa::from_pem(&message.root_ca);
+        let adopted = root.and_then(|root| {
+            self.materials.replace_root(root.clone())?;
+            self.files.save_root(&root)
+        });
+        match adopted {
+            Ok(()) => info!("this node trusts the cluster's new root CA"),
+            Err(error) => warn!(%error, "the cluster's new root CA is not adopted"),
         }
     }
 

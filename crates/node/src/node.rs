@@ -7,14 +7,17 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use swarm_agent::Executor;
 use swarm_ca::{
-    CertificateFiles, CertificateRequest, Credentials, Identity, JoinToken, Role, RootCa,
-    download_root_ca, request_certificate,
+    CaError, CertificateFiles, CertificateRequest, Credentials, DEFAULT_NODE_CERTIFICATE_EXPIRY,
+    Identity, JoinToken, Lock, Role, RootCa, SecretKey, UnlockKey, cluster_lock, download_root_ca,
+    request_certificate, rpc_error_text,
 };
-use swarm_manager::{Founding, View};
+use swarm_manager::{BackupFolder, Founding, View};
 use swarm_proto::Channel;
 use swarm_proto::id::new_id;
-use swarm_proto::v1::ClusterSpec;
+use swarm_proto::timestamp::to_duration;
+use swarm_proto::v1::ca_client::CaClient;
 use swarm_proto::v1::node_spec::Availability;
+use swarm_proto::v1::{ClusterSpec, GetUnlockKeyRequest};
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
@@ -22,6 +25,9 @@ use crate::addresses::{Addresses, Given, MANAGER_PORT, resolve, split};
 use crate::error::NodeError;
 use crate::membership::Membership;
 use crate::moving;
+use crate::post::Beginning;
+use crate::reattach::Reattachment;
+use crate::recovery;
 use crate::state::{SavedMembership, StateFolder};
 
 /// How long a join may take before the answer says that it goes on in the background; moby's `swarmConnectTimeout`.
@@ -45,6 +51,8 @@ pub struct NodeConfig {
     pub default_advertise: String,
     /// The engine's own subnets, which are never advertised.
     pub managed_subnets: Vec<Ipv4Net>,
+    /// Where a manager keeps backups by itself; none where it keeps none.
+    pub backups: Option<BackupFolder>,
 }
 
 /// What `docker swarm init` asks for.
@@ -66,6 +74,23 @@ pub struct InitOptions {
     pub availability: Availability,
     /// The cluster's settings.
     pub spec: ClusterSpec,
+    /// Make a new cluster of this one manager out of its data, and leave all other managers behind.
+    pub force_new_cluster: bool,
+}
+
+/// What `swarm restore` asks for.
+#[derive(Debug, Clone, Default)]
+pub struct RestoreOptions {
+    /// Where the manager listens; empty for the default.
+    pub listen_addr: String,
+    /// What others dial; empty to find it.
+    pub advertise_addr: String,
+    /// The data path's address; empty for the advertised one.
+    pub data_path_addr: String,
+    /// The backup's bytes.
+    pub file: Vec<u8>,
+    /// What the backup was encrypted with.
+    pub key: Option<String>,
 }
 
 /// What `docker swarm join` asks for.
@@ -97,6 +122,8 @@ pub enum LocalState {
     Active,
     /// A member that could not be started.
     Error,
+    /// A manager that waits for the key that unlocks it.
+    Locked,
 }
 
 /// What a node knows of its membership without asking.
@@ -135,6 +162,8 @@ struct Current {
     membership: Option<Membership>,
     pending: bool,
     error: String,
+    /// What starts once the key is given.
+    locked: Option<SavedMembership>,
 }
 
 impl Node {
@@ -151,7 +180,11 @@ impl Node {
                 let config = &node.shared.config;
                 let (default, managed) = (&config.default_advertise, &config.managed_subnets);
                 moving::follow_at_start(&mut saved, default, managed);
-                if let Err(error) = node.start(saved.clone(), None).await {
+                let files = node.files();
+                if matches!(files.load(), Err(CaError::Locked)) {
+                    info!("this manager is locked until it is given the unlock key");
+                    node.current().locked = Some(saved);
+                } else if let Err(error) = node.start(saved.clone(), files, Beginning::GoOn).await {
                     warn!(%error, "this node's membership did not start");
                     node.current().error = error.to_string();
                     tokio::spawn(node.clone().start_again(saved));
@@ -175,7 +208,7 @@ impl Node {
             if self.current().error.is_empty() {
                 return;
             }
-            match self.start(saved.clone(), None).await {
+            match self.start(saved.clone(), self.files(), Beginning::GoOn).await {
                 Ok(()) => return info!("this node's membership has started"),
                 Err(error) => {
                     warn!(%error, "this node's membership did not start");
@@ -191,6 +224,9 @@ impl Node {
     /// Docker's refusals; nothing is kept then.
     pub async fn init(&self, options: InitOptions) -> Result<String, NodeError> {
         let _changing = self.shared.changing.lock().await;
+        if options.force_new_cluster {
+            return self.force_new_cluster(&options).await;
+        }
         self.refuse_member()?;
         let given = Given {
             listen: &options.listen_addr,
@@ -203,9 +239,11 @@ impl Node {
         saved.raft_id = raft_id();
         let system = |error: swarm_ca::CaError| NodeError::system(error.to_string());
         let identity = Identity { node_id: new_id(), role: Role::Manager, organization: new_id() };
+        let expiry = certificate_expiry(&options.spec);
         let founding = Founding {
             cluster_id: identity.organization.clone(),
             root_ca: RootCa::create().map_err(system)?,
+            unlock_key: locks(&options.spec).then(UnlockKey::generate),
             spec: options.spec,
             availability: options.availability,
             default_address_pool: options.default_address_pool,
@@ -213,11 +251,12 @@ impl Node {
             data_path_port: options.data_path_port,
         };
         founding.check().map_err(NodeError::invalid)?;
-        let files = CertificateFiles::in_state(self.shared.folder.root());
-        let (key, chain) = founding.root_ca.issue(&identity).map_err(system)?;
+        let files = self.files();
+        files.begin_with(Lock { key: founding.unlock_key.clone(), version: 0 });
+        let (key, chain) = founding.root_ca.issue_for(&identity, expiry).map_err(system)?;
         files.save_root(&founding.root_ca).map_err(system)?;
         files.save_node(&chain, &key).map_err(system)?;
-        let founded = self.start(saved, Some(founding)).await;
+        let founded = self.start(saved, files, Beginning::Found(Box::new(founding))).await;
         if let Err(error) = founded {
             self.clear();
             return Err(error);
@@ -228,18 +267,106 @@ impl Node {
         Ok(identity.node_id)
     }
 
+    /// Goes on as the only manager of a new cluster with the data of the old one; the caller holds `changing`.
+    async fn force_new_cluster(&self, options: &InitOptions) -> Result<String, NodeError> {
+        let folder = &self.shared.folder;
+        let before = folder.load().map_err(|error| NodeError::system(error.to_string()))?;
+        let before = before.ok_or_else(NodeError::nothing_to_force)?;
+        if self.current().locked.is_some() {
+            return Err(NodeError::locked());
+        }
+        // With what opens its disk, where it is locked.
+        let files = self.current().membership.as_ref().map(Membership::files);
+        let files = files.unwrap_or_else(|| self.files());
+        let identity = recovery::manager_identity(&files)?;
+        let addresses = recovery::addresses(options, &before, &self.shared.config)?;
+        let membership = self.current().membership.take();
+        if let Some(membership) = membership {
+            membership.stop().await;
+        }
+        let forced = recovery::forced(&identity.node_id, &addresses);
+        if let Err(error) = self.start(forced, files.clone(), Beginning::GoOn).await {
+            warn!(%error, "no new cluster was made; this node goes on as before");
+            if let Err(error) = self.start(before, files, Beginning::GoOn).await {
+                self.current().error = error.to_string();
+            }
+            return Err(error);
+        }
+        let _ = tokio::time::timeout(FIRST_SESSION_MAX, self.registered()).await;
+        info!(node.id = identity.node_id, "a new cluster was made of this manager's data");
+        Ok(identity.node_id)
+    }
+
+    /// The state of this manager's cluster as a file, encrypted with this key, or else with the unlock key where managers
+    /// are locked.
+    ///
+    /// # Errors
+    /// Where this node is no manager, nobody leads, or a backup would not be enough for a new cluster.
+    pub async fn backup(&self, key: Option<String>) -> Result<Vec<u8>, NodeError> {
+        self.control()?;
+        let post = self.current().membership.as_ref().map(Membership::post);
+        let source = match post {
+            Some(post) => post.backups().await,
+            None => None,
+        };
+        let source = source.ok_or_else(NodeError::worker)?;
+        let (_, file) =
+            source.file(key).await.map_err(|error| NodeError::unavailable(error.to_string()))?;
+        Ok(file)
+    }
+
+    /// Makes this node the only manager of a new cluster with the state in a backup; answers the node's ID.
+    ///
+    /// # Errors
+    /// Where this node is a member, or the backup or its key is wrong; nothing is kept then.
+    pub async fn restore(&self, options: RestoreOptions) -> Result<String, NodeError> {
+        let _changing = self.shared.changing.lock().await;
+        self.refuse_member()?;
+        let given = Given {
+            listen: &options.listen_addr,
+            advertise: &options.advertise_addr,
+            data_path: &options.data_path_addr,
+            default_advertise: &self.shared.config.default_advertise,
+            managed: &self.shared.config.managed_subnets,
+        };
+        let addresses = resolve(&given, true)?;
+        let revival = recovery::revival(options.file, options.key).await?;
+        let node_id = revival.identity.node_id.clone();
+        let mut forced = recovery::forced(&node_id, &addresses);
+        forced.raft_id = revival.raft_id;
+        let system = |error: swarm_ca::CaError| NodeError::system(error.to_string());
+        let files = self.files();
+        files.begin_with(revival.lock);
+        let (key, chain) = revival.root_ca.issue(&revival.identity).map_err(system)?;
+        files.save_root(&revival.root_ca).map_err(system)?;
+        files.save_node(&chain, &key).map_err(system)?;
+        if let Err(error) = self.start(forced, files, Beginning::Revive(revival.seed)).await {
+            self.clear();
+            return Err(error);
+        }
+        let _ = tokio::time::timeout(FIRST_SESSION_MAX, self.registered()).await;
+        info!(node.id = node_id, "a new cluster was made of a backup");
+        Ok(node_id)
+    }
+
     /// Joins a cluster. The token's digest of the root CA is verified before its secret leaves this node.
     ///
     /// # Errors
     /// Docker's refusals; nothing is kept then, but where a manager is slow the join goes on in the background.
     pub async fn join(&self, options: JoinOptions) -> Result<(), NodeError> {
         let changing = self.shared.changing.lock().await;
-        self.refuse_member()?;
         if options.remote_addrs.iter().all(String::is_empty) {
+            self.refuse_member()?;
             return Err(NodeError::invalid("at least 1 remote address is required to join"));
         }
-        let token = JoinToken::parse(&options.join_token)
-            .map_err(|_| NodeError::invalid("invalid join token"))?;
+        let token = JoinToken::parse(&options.join_token);
+        if let Ok(token) = &token
+            && let Some(reattachment) = self.reattachment(token)
+        {
+            return self.reattach(&reattachment, &options.remote_addrs).await;
+        }
+        self.refuse_member()?;
+        let token = token.map_err(|_| NodeError::invalid("invalid join token"))?;
         let given = Given {
             listen: &options.listen_addr,
             advertise: &options.advertise_addr,
@@ -256,6 +383,26 @@ impl Node {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(NodeError::system("joining was interrupted")),
             Err(_) => Err(NodeError::join_timeout()),
+        }
+    }
+
+    fn reattachment(&self, token: &JoinToken) -> Option<Reattachment> {
+        Reattachment::of(self.current().membership.as_ref()?, token)
+    }
+
+    /// Shows a worker whose managers are gone another one; the caller holds `changing`.
+    async fn reattach(
+        &self,
+        reattachment: &Reattachment,
+        remotes: &[String],
+    ) -> Result<(), NodeError> {
+        let remotes: Vec<String> = remotes.iter().filter_map(|address| dialled(address)).collect();
+        let address = reattachment.find(&remotes).await?;
+        match &self.current().membership {
+            Some(membership) => {
+                membership.reattach(&address).map_err(|error| NodeError::system(error.to_string()))
+            }
+            None => Err(NodeError::no_swarm()),
         }
     }
 
@@ -312,12 +459,20 @@ impl Node {
             availability: options.availability.into(),
         };
         let issued = request_certificate(channel, &root, &request).await.map_err(refused)?;
-        let files = CertificateFiles::in_state(self.shared.folder.root());
+        let lock = match issued.certificate.identity().role {
+            Role::Worker => Lock::default(),
+            Role::Manager => {
+                let credentials = Credentials::Member(issued.materials(&root).map_err(refused)?);
+                let channel = swarm_ca::connect(address, credentials).map_err(refused)?;
+                cluster_lock(channel).await.map_err(refused)?
+            }
+        };
+        let files = self.files();
         let system = |error: swarm_ca::CaError| NodeError::system(error.to_string());
         files.save_root(&root).map_err(system)?;
-        issued.save(&files).map_err(system)?;
+        issued.save(&files, lock).map_err(system)?;
         saved.managers = vec![(String::new(), address.to_owned())];
-        self.start(saved, None).await?;
+        self.start(saved, files, Beginning::GoOn).await?;
         self.registered().await;
         Ok(())
     }
@@ -344,7 +499,10 @@ impl Node {
                     let post = membership.post();
                     (membership.is_manager() || post.trouble().is_some()).then_some(post)
                 }
+                None if current.locked.is_some() && force => None,
+                None if current.locked.is_some() => return Err(NodeError::leaves_locked()),
                 None if current.error.is_empty() => return Err(NodeError::no_swarm()),
+                None if !force => return Err(NodeError::leaves_broken(&current.error)),
                 None => None,
             }
         };
@@ -361,6 +519,47 @@ impl Node {
         Ok(())
     }
 
+    /// Unlocks a manager that waits for its key, and starts its membership.
+    ///
+    /// # Errors
+    /// Docker's refusals; the manager stays locked then.
+    pub async fn unlock(&self, key: &str) -> Result<(), NodeError> {
+        let _changing = self.shared.changing.lock().await;
+        let Some(saved) = self.current().locked.clone() else {
+            return Err(self.control().err().unwrap_or_else(NodeError::not_locked));
+        };
+        let key: UnlockKey =
+            key.trim().parse().map_err(|error: CaError| NodeError::invalid(error.to_string()))?;
+        let files = self.files();
+        files.unlock(&key).map_err(|error| match error {
+            CaError::InvalidUnlockKey => NodeError::wrong_key(),
+            other => NodeError::system(other.to_string()),
+        })?;
+        self.start(saved, files, Beginning::GoOn).await.map_err(|error| {
+            NodeError::system(format!("swarm component could not be started: {error}"))
+        })?;
+        info!("this manager was unlocked");
+        Ok(())
+    }
+
+    /// The key that unlocks managers as a person keeps it; empty where they are not locked.
+    ///
+    /// # Errors
+    /// Docker's refusals where this node is no manager, and the leader's.
+    pub async fn unlock_key(&self) -> Result<String, NodeError> {
+        let own = self.current().membership.as_ref().and_then(Membership::unlock_key);
+        let asked = CaClient::new(self.control()?).get_unlock_key(GetUnlockKeyRequest {}).await;
+        let key = match (asked, own) {
+            (Ok(answer), _) => {
+                SecretKey::from_slice(&answer.into_inner().unlock_key).map(UnlockKey)
+            }
+            // Nobody leads, perhaps because the others are locked: it is with this key that they were.
+            (Err(_), Some(own)) => Some(own),
+            (Err(status), None) => return Err(NodeError::unavailable(rpc_error_text(&status))),
+        };
+        Ok(key.map(|key| key.to_string()).unwrap_or_default())
+    }
+
     /// What is known of the membership.
     pub fn status(&self) -> NodeStatus {
         let current = self.current();
@@ -372,6 +571,11 @@ impl Node {
                 is_manager: membership.is_manager(),
                 error: membership.post().trouble().unwrap_or_default(),
                 managers: membership.known_managers(),
+            },
+            None if current.locked.is_some() => NodeStatus {
+                state: LocalState::Locked,
+                error: NodeError::locked().to_string(),
+                ..NodeStatus::default()
             },
             None => NodeStatus {
                 state: match (current.pending, current.error.is_empty()) {
@@ -398,8 +602,9 @@ impl Node {
                     None => NodeError::worker(),
                 })
             }
-            None if !current.error.is_empty() => Err(NodeError::not_started(&current.error)),
-            None => Err(NodeError::not_a_manager()),
+            None if current.locked.is_some() => Err(NodeError::locked()),
+            None if current.error.is_empty() => Err(NodeError::not_a_manager()),
+            None => Err(NodeError::not_started(&current.error)),
         }
     }
 
@@ -432,32 +637,46 @@ impl Node {
     async fn start(
         &self,
         saved: SavedMembership,
-        founding: Option<Founding>,
+        files: CertificateFiles,
+        beginning: Beginning,
     ) -> Result<(), NodeError> {
         let folder = &self.shared.folder;
         folder.save(&saved).map_err(|error| NodeError::system(error.to_string()))?;
         let executor = self.shared.config.executor.clone();
-        let membership = Membership::start(folder, saved, executor, founding).await?;
+        let backups = self.shared.config.backups.clone();
+        let membership =
+            Membership::start(folder, saved, files, executor, beginning, backups).await?;
         membership.wait_until_ready().await;
         let mut current = self.current();
         current.error.clear();
+        current.locked = None;
         current.membership = Some(membership);
         Ok(())
     }
 
     fn refuse_member(&self) -> Result<(), NodeError> {
         let current = self.current();
-        match current.membership.is_some() || current.pending || !current.error.is_empty() {
+        let is_member = current.membership.is_some() || current.locked.is_some();
+        match is_member || current.pending || !current.error.is_empty() {
             true => Err(NodeError::already_in_swarm()),
             false => Ok(()),
         }
     }
 
     fn clear(&self) {
-        self.current().error.clear();
+        {
+            let mut current = self.current();
+            current.error.clear();
+            current.locked = None;
+        }
         if let Err(error) = self.shared.folder.clear() {
             warn!(%error, "forgetting the membership failed");
         }
+    }
+
+    /// The certificate's files, with nothing known of their lock.
+    fn files(&self) -> CertificateFiles {
+        CertificateFiles::in_state(self.shared.folder.root())
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {
@@ -465,7 +684,16 @@ impl Node {
     }
 }
 
-fn saved(addresses: &Addresses) -> SavedMembership {
+fn certificate_expiry(spec: &ClusterSpec) -> Duration {
+    let expiry = spec.ca_config.as_ref().and_then(|config| config.node_cert_expiry.as_ref());
+    expiry.map_or(DEFAULT_NODE_CERTIFICATE_EXPIRY, to_duration)
+}
+
+fn locks(spec: &ClusterSpec) -> bool {
+    spec.encryption_config.is_some_and(|config| config.auto_lock_managers)
+}
+
+pub(crate) fn saved(addresses: &Addresses) -> SavedMembership {
     let mut saved = SavedMembership::new(
         addresses.listen.to_string(),
         addresses.advertise.map(|address| address.to_string()).unwrap_or_default(),

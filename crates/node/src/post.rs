@@ -9,12 +9,13 @@
 //! Mirrors the manager half of SwarmKit's `node.Node`.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use swarm_ca::{Role, TlsMaterials};
-use swarm_manager::{Founding, Manager, ManagerConfig, View};
+use swarm_ca::{CertificateFiles, RaftKeys, Renewer, Role, TlsMaterials};
+use swarm_manager::{BackupSource, Founding, Manager, ManagerConfig, View};
+use swarm_raft::Seed;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Notify};
 use tracing::{info, warn};
@@ -31,6 +32,8 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 const STEADY: Duration = Duration::from_secs(30);
 /// How long the start of a daemon waits for the others; a manager without a quorum starts all the same.
 const READY_MAX: Duration = Duration::from_secs(5);
+/// A manager alone has nobody to wait for but its own disk.
+const REFORM_MAX: Duration = Duration::from_secs(20);
 /// A manager that was removed has its new certificate in less; SwarmKit waits for 16 s.
 const ROLE_CHANGE_MAX: Duration = Duration::from_secs(5);
 /// How long taking leave of the others may take.
@@ -41,13 +44,27 @@ pub(crate) struct Post {
     folder: StateFolder,
     record: Arc<Record>,
     materials: TlsMaterials,
+    files: CertificateFiles,
+    renewer: Renewer,
     managers: Arc<Managers>,
     moved: Notify,
     holder: Mutex<Option<Manager>>,
     /// The founder's Raft identity, good for the first start; later ones are told by the log's directory.
     founder_id: AtomicU64,
+    /// Whether the next start leaves all other managers behind.
+    forced: AtomicBool,
     /// Why there is no manager although there should be one.
     trouble: StdMutex<Option<String>>,
+}
+
+/// What a manager begins with.
+pub(crate) enum Beginning {
+    /// Its own log, or the other managers.
+    GoOn,
+    /// Nothing: it founds a cluster.
+    Found(Box<Founding>),
+    /// The state in a backup.
+    Revive(Seed),
 }
 
 /// Why a manager stops.
@@ -64,17 +81,23 @@ impl Post {
         folder: StateFolder,
         record: Arc<Record>,
         materials: TlsMaterials,
+        files: CertificateFiles,
+        renewer: Renewer,
         managers: Arc<Managers>,
     ) -> Self {
         let founder_id = AtomicU64::new(record.get().raft_id);
+        let forced = AtomicBool::new(record.get().force_new_cluster);
         Self {
             folder,
             record,
             materials,
+            files,
+            renewer,
             managers,
             moved: Notify::new(),
             holder: Mutex::default(),
             founder_id,
+            forced,
             trouble: StdMutex::default(),
         }
     }
@@ -98,13 +121,32 @@ impl Post {
         self.holder.lock().await.as_ref().and_then(Manager::reachability)
     }
 
+    /// Where backups come from, while this node is a manager.
+    pub(crate) async fn backups(&self) -> Option<BackupSource> {
+        self.holder.lock().await.as_ref().map(Manager::backups)
+    }
+
+    /// Waits until this manager is the only one, after it was forced to be.
+    pub(crate) async fn wait_until_reformed(&self) -> Result<(), NodeError> {
+        let reformed = self.holder.lock().await.as_ref().map(Manager::reformed);
+        let Some(reformed) = reformed else { return Err(NodeError::not_a_manager()) };
+        tokio::time::timeout(REFORM_MAX, reformed)
+            .await
+            .map_err(|_| NodeError::unavailable("the new cluster was not ready in time"))
+    }
+
     /// What the manager's figures are made of, where this node is one.
     pub(crate) async fn figures(&self) -> Option<View> {
         self.holder.lock().await.as_ref().map(Manager::figures)
     }
 
     /// Starts the manager.
-    pub(crate) async fn take_up(&self, founding: Option<Founding>) -> Result<(), NodeError> {
+    pub(crate) async fn take_up(&self, beginning: Beginning) -> Result<(), NodeError> {
+        let (founding, seed) = match beginning {
+            Beginning::GoOn => (None, None),
+            Beginning::Found(founding) => (Some(*founding), None),
+            Beginning::Revive(seed) => (None, Some(seed)),
+        };
         let mut holder = self.holder.lock().await;
         let saved = self.record.get();
         let listen = &saved.listen_addr;
@@ -119,7 +161,11 @@ impl Post {
             listener,
             advertise_addr: saved.advertise_addr.clone(),
             materials: self.materials.clone(),
+            files: self.files.clone(),
+            renewer: self.renewer.clone(),
             founding,
+            seed,
+            force_new_cluster: self.forced.swap(false, Ordering::Relaxed),
             remotes: remotes.map(|(_, address)| address).collect(),
         });
         let manager = manager.await.map_err(|error| match error {
@@ -208,7 +254,7 @@ impl Post {
     async fn start(&self) {
         let mut pause = RETRY_FIRST;
         while self.materials.identity().role == Role::Manager {
-            match self.take_up(None).await {
+            match self.take_up(Beginning::GoOn).await {
                 Ok(()) => {
                     info!("this node is a manager now");
                     return self.note_trouble(None);
@@ -229,12 +275,17 @@ impl Post {
         self.note_trouble(None);
     }
 
-    /// A member that was removed never comes back: the next time this node joins as another one.
-    fn forget(&self) -> io::Result<()> {
+    /// A member that was removed never comes back: the next time this node joins as another one. The log goes before
+    /// its keys.
+    pub(crate) fn forget(&self) -> io::Result<()> {
         match std::fs::remove_dir_all(self.folder.raft()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
+        if self.files.raft_keys() == RaftKeys::default() {
+            return Ok(());
+        }
+        self.files.set_raft_keys(RaftKeys::default()).map_err(io::Error::other)
     }
 }
 

@@ -27,6 +27,9 @@ pub(crate) struct SavedMembership {
     pub(crate) raft_id: u64,
     /// The managers that were known last: node ID and `ip:port`.
     pub(crate) managers: Vec<(String, String)>,
+    /// Whether this manager is to leave all others behind, and that is not done yet: a crash in between is made up for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) force_new_cluster: bool,
 }
 
 impl SavedMembership {
@@ -39,6 +42,7 @@ impl SavedMembership {
             data_path_addr,
             raft_id: 0,
             managers: Vec::new(),
+            force_new_cluster: false,
         }
     }
 }
@@ -75,9 +79,16 @@ impl StateFolder {
         let text = match fs::read(self.file()) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+            Err(error) => {
+                return Err(io::Error::new(
+                    error.kind(),
+                    format!("reading {}: {error}", self.file().display()),
+                ));
+            }
         };
-        let saved: SavedMembership = serde_json::from_slice(&text)?;
+        let saved: SavedMembership = serde_json::from_slice(&text).map_err(|error| {
+            io::Error::other(format!("{} is damaged: {error}", self.file().display()))
+        })?;
         if saved.version != FORMAT_VERSION {
             return Err(io::Error::other(format!(
                 "{} has format version {}, and this daemon reads {FORMAT_VERSION}",

@@ -1,5 +1,7 @@
 //! What can go wrong when a member is asked for something.
 
+use std::any::Any;
+
 use crate::log::LogError;
 
 /// A member's refusal or failure.
@@ -35,6 +37,27 @@ pub enum RaftError {
     /// The algorithm refused.
     #[error("raft refused")]
     Raft(#[source] raft::Error),
+    /// The algorithm found its own state to be impossible.
+    #[error("the raft thread panicked: {0}")]
+    Panicked(String),
+    /// The log is older than what this member told the others.
+    #[error(
+        "this manager's data is older than what it acknowledged: entry {acknowledged} is committed here, and {last} is the \
+         last. An older copy was put in place, or the disk lost what was written; leave the swarm with --force and join \
+         it anew"
+    )]
+    Forgot {
+        /// The entry that a leader knows to be here.
+        acknowledged: u64,
+        /// The last entry that is.
+        last: u64,
+    },
+    /// No new group can be made of this member's log.
+    #[error("no new cluster can be made of this manager's data: {why}")]
+    NothingToReform {
+        /// Why not.
+        why: &'static str,
+    },
     /// A snapshot could not be taken; the log says why, and the member goes on without it.
     #[error("no snapshot was taken")]
     SnapshotFailed,
@@ -53,6 +76,14 @@ pub enum RaftError {
     /// The state machine could not take a snapshot.
     #[error("restoring the state from a snapshot: {0}")]
     Restore(String),
+}
+
+impl RaftError {
+    pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Self::Panicked(text.unwrap_or("no reason told").to_owned())
+    }
 }
 
 impl From<raft::Error> for RaftError {

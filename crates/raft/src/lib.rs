@@ -16,10 +16,10 @@ pub mod wire;
 
 pub use driver::{
     Capture, Committed, Leadership, MachineError, MemberChange, Outgoing, RaftConfig, RaftNode,
-    Role, StateMachine, Status, Stepped, Transport,
+    Role, Seed, StateMachine, Status, Stepped, Transport,
 };
 pub use error::RaftError;
-pub use log::{LogError, LogStore};
+pub use log::{LogError, LogStore, Position, has_log};
 pub use sealer::{Plain, SealError, Sealer};
 pub use store_adapter::{Members, RaftProposer, StoreMachine};
 pub use wire::Peer;

@@ -40,11 +40,14 @@ pub fn founding_log(peers: &[Peer]) -> (Vec<Entry>, HardState) {
 }
 
 fn founding_entry(index: u64, peer: &Peer) -> Entry {
-    let mut entry = Entry { index, term: 1, ..Entry::default() };
+    change_entry(index, 1, &conf_change(ConfChangeType::AddNode, peer.id, peer.context.clone()))
+}
+
+/// The entry that holds a change.
+pub(crate) fn change_entry(index: u64, term: u64, change: &ConfChange) -> Entry {
+    let mut entry = Entry { index, term, ..Entry::default() };
     entry.set_entry_type(EntryType::EntryConfChange);
-    entry.data =
-        conf_change_bytes(&conf_change(ConfChangeType::AddNode, peer.id, peer.context.clone()))
-            .into();
+    entry.data = conf_change_bytes(change).into();
     entry
 }
 

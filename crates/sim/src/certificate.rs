@@ -82,7 +82,11 @@ impl Seat {
             role,
             organization: CLUSTER.to_owned(),
         });
-        request.extensions_mut().insert(PeerIdentity { identity, remote_addr: None });
+        request.extensions_mut().insert(PeerIdentity {
+            identity,
+            remote_addr: None,
+            expired: None,
+        });
         request
     }
 }

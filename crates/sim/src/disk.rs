@@ -56,6 +56,7 @@ struct Written {
     hard_state: Option<HardState>,
     snapshot: Option<Snapshot>,
     compact: Option<Compact>,
+    is_whole: bool,
 }
 
 /// The log on a disk as long as its member runs.
@@ -146,6 +147,7 @@ impl Written {
             hard_state: batch.hard_state.cloned(),
             snapshot: batch.snapshot.cloned(),
             compact: batch.compact,
+            is_whole: batch.is_whole,
         }
     }
 
@@ -155,6 +157,7 @@ impl Written {
             hard_state: self.hard_state.as_ref(),
             snapshot: self.snapshot.as_ref(),
             compact: self.compact,
+            is_whole: self.is_whole,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The stock `docker` command line against an engine of a lab.
 
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,6 +20,15 @@ pub trait Engine {
     /// Runs `docker` against it.
     fn docker(&self, arguments: &[&str]) -> Output {
         docker(self.host(), arguments)
+    }
+
+    /// Runs `docker` against it with this text on its standard input.
+    fn docker_given(&self, arguments: &[&str], input: &str) -> Output {
+        let path = self.host().folder().join("stdin");
+        std::fs::write(&path, input).expect("write the input");
+        let mut command = docker_command(self.host(), &self.socket());
+        command.args(arguments).stdin(File::open(&path).expect("open the input"));
+        Output::of(&mut command)
     }
 }
 

@@ -36,6 +36,9 @@ pub(super) async fn init(
     }
     check_name(&body.spec)?;
     let mut spec = swarm::merge_spec(&body.spec, swarm::default_spec())?;
+    if body.force_new_cluster {
+        refuse_settings(&body, &spec)?;
+    }
     if body.auto_lock_managers {
         spec.encryption_config.get_or_insert_default().auto_lock_managers = true;
     }
@@ -71,6 +74,21 @@ pub(super) async fn join(
         availability: availability(&body.availability)?,
     };
     state.cluster.join(request).await
+}
+
+/// A new cluster out of an old one's state goes on with that one's settings.
+fn refuse_settings(body: &wire::InitBody, spec: &v1::ClusterSpec) -> Result<(), ApiError> {
+    let is_given = *spec != swarm::default_spec()
+        || body.auto_lock_managers
+        || !body.default_addr_pool.is_empty()
+        || body.data_path_port != 0;
+    match is_given {
+        false => Ok(()),
+        true => Err(ApiError::invalid(
+            "--force-new-cluster keeps the swarm's settings: leave other settings out, and change them by \"docker \
+             swarm update\" afterwards",
+        )),
+    }
 }
 
 /// An empty availability is an active one.

@@ -1,5 +1,6 @@
 //! The swarm itself: /swarm.
 
+mod backup;
 mod handlers;
 mod routes;
 

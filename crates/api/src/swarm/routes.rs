@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::routing::{get, post};
 
+use super::backup::{backup, restore};
 use super::handlers::{init, inspect, join, leave, unlock, unlock_key, update};
 use crate::state::ApiState;
 
@@ -15,4 +16,7 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/swarm/update", post(update))
         .route("/swarm/unlockkey", get(unlock_key))
         .route("/swarm/unlock", post(unlock))
+        // Ours: Docker has no backups.
+        .route("/swarm/backup", post(backup))
+        .route("/swarm/restore", post(restore))
 }

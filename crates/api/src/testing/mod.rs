@@ -1,5 +1,6 @@
 //! Doubles of the two borders, and the router driven by one request at a time.
 
+mod backup;
 mod bad_input;
 mod cli;
 mod control;
@@ -17,7 +18,8 @@ use swarm_proto::Channel;
 use tower::ServiceExt;
 
 use crate::cluster::{
-    Cluster, ClusterError, ClusterStatus, InitRequest, JoinRequest, LocalState, refusal,
+    Cluster, ClusterError, ClusterStatus, InitRequest, JoinRequest, LocalState, RestoreRequest,
+    refusal,
 };
 use crate::router;
 use crate::state::{ApiState, DaemonInfo};
@@ -51,6 +53,18 @@ impl Cluster for FakeCluster {
 
     async fn leave(&self, _: bool) -> Result<(), ClusterError> {
         self.control.as_ref().map(drop).ok_or_else(refusal::no_swarm)
+    }
+
+    async fn backup(&self, key: Option<String>) -> Result<Vec<u8>, ClusterError> {
+        self.control.as_ref().ok_or_else(refusal::not_a_manager)?;
+        Ok(format!("backup with {key:?}").into_bytes())
+    }
+
+    async fn restore(&self, request: RestoreRequest) -> Result<String, ClusterError> {
+        if self.control.is_some() {
+            return Err(refusal::already_in_swarm());
+        }
+        Ok(format!("{} at {}", String::from_utf8_lossy(&request.file), request.advertise_addr))
     }
 
     async fn unlock(&self, _: String) -> Result<(), ClusterError> {

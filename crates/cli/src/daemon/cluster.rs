@@ -1,13 +1,13 @@
 //! The node as the API's cluster: the same requests in both rooms' words.
 
 use async_trait::async_trait;
-use swarm_api::cluster::refusal;
 use swarm_api::{
     ApiError, Class, Cluster, ClusterError, ClusterStatus, InitRequest, JoinRequest, LocalState,
-    RemoteManager,
+    RemoteManager, RestoreRequest,
 };
 use swarm_node::{
     InitOptions, JoinOptions, LocalState as NodeState, Node, NodeError, NodeErrorClass,
+    RestoreOptions,
 };
 use swarm_proto::Channel;
 
@@ -17,12 +17,6 @@ pub(crate) struct NodeCluster(pub(crate) Node);
 #[async_trait]
 impl Cluster for NodeCluster {
     async fn init(&self, request: InitRequest) -> Result<String, ClusterError> {
-        if request.force_new_cluster {
-            return Err(unsupported("--force-new-cluster"));
-        }
-        if request.auto_lock_managers {
-            return Err(unsupported("--autolock"));
-        }
         let options = InitOptions {
             listen_addr: request.listen_addr,
             advertise_addr: request.advertise_addr,
@@ -32,6 +26,7 @@ impl Cluster for NodeCluster {
             subnet_size: request.subnet_size,
             availability: request.availability,
             spec: request.spec,
+            force_new_cluster: request.force_new_cluster,
         };
         self.0.init(options).await.map_err(|error| refused(&error))
     }
@@ -52,16 +47,27 @@ impl Cluster for NodeCluster {
         self.0.leave(force).await.map_err(|error| refused(&error))
     }
 
-    async fn unlock(&self, _key: String) -> Result<(), ClusterError> {
-        // No manager is ever locked here, so this is the whole answer.
-        Err(match self.0.status().state {
-            NodeState::Inactive => refusal::no_swarm(),
-            _ => refusal::not_locked(),
-        })
+    async fn backup(&self, key: Option<String>) -> Result<Vec<u8>, ClusterError> {
+        self.0.backup(key).await.map_err(|error| refused(&error))
+    }
+
+    async fn restore(&self, request: RestoreRequest) -> Result<String, ClusterError> {
+        let options = RestoreOptions {
+            listen_addr: request.listen_addr,
+            advertise_addr: request.advertise_addr,
+            data_path_addr: request.data_path_addr,
+            file: request.file,
+            key: request.key,
+        };
+        self.0.restore(options).await.map_err(|error| refused(&error))
+    }
+
+    async fn unlock(&self, key: String) -> Result<(), ClusterError> {
+        self.0.unlock(&key).await.map_err(|error| refused(&error))
     }
 
     async fn unlock_key(&self) -> Result<String, ClusterError> {
-        self.control().map(|_| String::new())
+        self.0.unlock_key().await.map_err(|error| refused(&error))
     }
 
     fn status(&self) -> ClusterStatus {
@@ -73,6 +79,7 @@ impl Cluster for NodeCluster {
                 NodeState::Pending => LocalState::Pending,
                 NodeState::Active => LocalState::Active,
                 NodeState::Error => LocalState::Error,
+                NodeState::Locked => LocalState::Locked,
             },
             node_id: status.node_id,
             node_addr: status.node_addr,
@@ -89,14 +96,12 @@ impl Cluster for NodeCluster {
     }
 }
 
-fn unsupported(what: &str) -> ApiError {
-    ApiError::new(Class::NotImplemented, format!("{what} is not supported yet"))
-}
-
 fn refused(error: &NodeError) -> ApiError {
     let class = match error.class() {
         NodeErrorClass::InvalidParameter => Class::InvalidParameter,
         NodeErrorClass::Unavailable => Class::Unavailable,
+        NodeErrorClass::Conflict => Class::Conflict,
+        NodeErrorClass::Unauthorized => Class::Unauthorized,
         NodeErrorClass::System => Class::System,
     };
     ApiError::new(class, error.to_string())

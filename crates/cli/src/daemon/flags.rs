@@ -4,11 +4,13 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::parser::ValueSource;
 use clap::{Args, FromArgMatches as _};
 use ipnet::Ipv4Net;
+use swarm_node::BackupFolder;
 
 use super::config_file;
 
@@ -18,6 +20,8 @@ const EXEC_ROOT: &str = "/run/swarm";
 const DEFAULT_HOST: &str = "unix:///run/swarm.sock";
 const PIDFILE: &str = "/run/swarm.pid";
 const TLS_FOLDER: &str = "/etc/docker";
+/// More frequent ones would be made all the time in a large cluster.
+const BACKUP_INTERVAL_MIN: Duration = Duration::from_secs(10);
 
 /// `swarm daemon`.
 #[derive(Debug, Clone, Args)]
@@ -109,6 +113,15 @@ pub(crate) struct Flags {
     /// Default log driver options for containers
     #[arg(long = "log-opt", value_name = "map")]
     pub(crate) log_options: Vec<String>,
+    /// Keep backups of the swarm's state in this folder while this node is a manager
+    #[arg(long, value_name = "path")]
+    pub(crate) backup_dir: Option<PathBuf>,
+    /// Time from one backup to the next
+    #[arg(long, value_name = "duration", default_value = "1h")]
+    pub(crate) backup_interval: String,
+    /// Number of backups to keep
+    #[arg(long, value_name = "int", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) backup_keep: u32,
     /// Group for the unix socket
     #[arg(short = 'G', long, value_name = "string")]
     pub(crate) group: Option<String>,
@@ -168,6 +181,20 @@ impl Flags {
         Ok(labels)
     }
 
+    /// Where and how often a manager keeps backups by itself.
+    pub(crate) fn backups(&self) -> anyhow::Result<Option<BackupFolder>> {
+        let interval = duration(&self.backup_interval)
+            .filter(|interval| *interval >= BACKUP_INTERVAL_MIN)
+            .with_context(|| {
+                let given = &self.backup_interval;
+                format!(
+                    "invalid --backup-interval {given:?}: it must be like 1h30m, and 10s at least"
+                )
+            })?;
+        let keep = usize::try_from(self.backup_keep)?;
+        Ok(self.backup_dir.clone().map(|path| BackupFolder { path, interval, keep }))
+    }
+
     /// Names and paths of additional runtimes.
     pub(crate) fn runtimes(&self) -> anyhow::Result<HashMap<String, PathBuf>> {
         pairs(&self.runtimes, "runtime")
@@ -178,6 +205,25 @@ impl Flags {
     pub(crate) fn log_options(&self) -> anyhow::Result<HashMap<String, String>> {
         pairs(&self.log_options, "log option")
     }
+}
+
+/// A duration as Go writes it, in whole hours, minutes and seconds; days too.
+fn duration(text: &str) -> Option<Duration> {
+    let (mut seconds, mut rest) = (0_u64, text);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number: u64 = rest[..digits].parse().ok()?;
+        let unit = match rest.as_bytes()[digits] {
+            b's' => 1,
+            b'm' => 60,
+            b'h' => 60 * 60,
+            b'd' => 24 * 60 * 60,
+            _ => return None,
+        };
+        seconds = seconds.checked_add(number.checked_mul(unit)?)?;
+        rest = &rest[digits + 1..];
+    }
+    (!text.is_empty()).then_some(Duration::from_secs(seconds))
 }
 
 fn pairs(texts: &[String], what: &str) -> anyhow::Result<HashMap<String, String>> {
@@ -214,6 +260,34 @@ mod tests {
             let error = parse(&[unknown]).expect_err("a feature that is not there").to_string();
             assert!(error.contains(unknown.split('=').next().unwrap_or_default()), "{error}");
         }
+    }
+
+    #[test]
+    fn backups_are_kept_where_a_folder_is_named() {
+        for (arguments, expect) in [
+            (&[][..], Ok(None)),
+            (&["--backup-dir=/b"], Ok(Some((3600, 24)))),
+            (
+                &["--backup-dir=/b", "--backup-interval=1d1h30m", "--backup-keep=3"],
+                Ok(Some((91_800, 3))),
+            ),
+            (&["--backup-interval=5s"], Err("10s at least")),
+            (&["--backup-interval="], Err("invalid --backup-interval")),
+            (&["--backup-interval=1"], Err("invalid --backup-interval")),
+            (&["--backup-interval=1w"], Err("invalid --backup-interval")),
+            (&["--backup-interval=99999999999999999d"], Err("invalid --backup-interval")),
+        ] {
+            let found = parse(arguments).expect("flags").backups();
+            match (found, expect) {
+                (Ok(found), Ok(expect)) => {
+                    let found = found.map(|folder| (folder.interval.as_secs(), folder.keep));
+                    assert_eq!(found, expect);
+                }
+                (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+                (found, _) => panic!("{arguments:?}: {found:?}"),
+            }
+        }
+        assert!(parse(&["--backup-keep=0"]).is_err());
     }
 
     #[test]

@@ -81,6 +81,7 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
     // What the flags say is judged before anything is made.
     let engine_config = engine_config(&flags)?;
     let executor_config = executor_config(&flags)?;
+    let backups = flags.backups()?;
     let _pidfile = pidfile::PidFile::create(&flags.pidfile)?;
     for folder in [&flags.data_root, &flags.exec_root] {
         fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
@@ -107,6 +108,7 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
         executor: Arc::new(executor),
         default_advertise: flags.swarm_default_advertise_addr.clone(),
         managed_subnets,
+        backups,
     })
     .await;
     let engine = Arc::new(EmbeddedEngine::new(engine, registries, flags.labels.clone()));

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use super::client::Client;
 use super::keeper::Keeper;
 use super::lan::Lan;
 use super::site::Site;
 use super::sys;
+use crate::client::Client;
 
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);

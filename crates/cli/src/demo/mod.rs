@@ -5,7 +5,6 @@
 //! left however the demonstration ends.
 
 mod cgroups;
-mod client;
 mod cluster;
 mod elf;
 pub(crate) mod hello;
@@ -19,6 +18,7 @@ mod site;
 mod sys;
 mod view;
 
+use crate::client::Client;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -26,7 +26,6 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::output;
-use client::Client;
 use host::Host;
 use keeper::Keeper;
 use lan::Lan;

@@ -1,14 +1,17 @@
 //! The cluster object: read, change its spec, rotate join tokens. Keys never leave by this way.
 
-use swarm_ca::{JoinToken, MIN_NODE_CERTIFICATE_EXPIRY, RootDigest};
+use swarm_ca::{
+    JoinToken, MIN_NODE_CERTIFICATE_EXPIRY, Role, RootDigest, UnlockKey, is_external_url,
+};
 use swarm_proto::timestamp::to_duration;
 use swarm_proto::v1::{
-    Cluster, ClusterSpec, GetClusterRequest, GetClusterResponse, KeyRotation, ListClustersRequest,
-    ListClustersResponse, RootCa, UpdateClusterRequest, UpdateClusterResponse,
+    Cluster, ClusterSpec, EncryptionKey, GetClusterRequest, GetClusterResponse, KeyRotation,
+    ListClustersRequest, ListClustersResponse, RootCa, UpdateClusterRequest, UpdateClusterResponse,
 };
-use swarm_store::{DEFAULT_CLUSTER_NAME, Transaction};
+use swarm_store::{DEFAULT_CLUSTER_NAME, Object as _, Transaction};
 use tonic::Status;
 
+use super::ca_config::wanted_root;
 use super::node::forget_expired;
 use super::selection::selection;
 use super::{Control, at_version, invalid_argument, not_found, required};
@@ -49,14 +52,26 @@ pub(super) async fn update(
     let spec = request.spec.clone().ok_or_else(invalid_argument)?;
     check_spec(&spec)?;
     let rotation = request.rotation.unwrap_or_default();
+    let view = control.store.view();
+    let present = view.get::<Cluster>(id).ok_or_else(|| not_found("cluster", id))?;
+    let root = match &spec.ca_config {
+        // Whatever is asked for of another version is refused below.
+        Some(config) if present.version() == version => {
+            let materials = control.materials.as_ref();
+            Some(wanted_root(present, config, materials).await?)
+        }
+        _ => None,
+    };
     let cluster = control
         .store
         .update(|transaction| {
             let stored = transaction.get::<Cluster>(id).ok_or_else(|| not_found("cluster", id))?;
-            check_supported(stored, &spec)?;
             let mut cluster = at_version(&**stored, version);
             cluster.spec = Some(spec);
             forget_expired(&mut cluster, transaction.now());
+            set_unlock_key(&mut cluster, rotation.manager_unlock_key);
+            // Whatever has changed it since has changed the version too.
+            cluster.root_ca = root.or(cluster.root_ca);
             if let Some(root) = cluster.root_ca.as_mut() {
                 rotate_tokens(root, &rotation);
             }
@@ -77,6 +92,15 @@ pub(crate) fn check_spec(spec: &ClusterSpec) -> Result<(), Status> {
     if expiry.is_some_and(|expiry| to_duration(expiry) < MIN_NODE_CERTIFICATE_EXPIRY) {
         return Err(Status::invalid_argument("minimum certificate expiry time is: 1h0m0s"));
     }
+    let authorities = spec.ca_config.iter().flat_map(|config| &config.external_cas);
+    for authority in authorities {
+        if !is_external_url(&authority.url) {
+            return Err(Status::invalid_argument(format!(
+                "invalid external CA URL {:?}: it must begin with https:// and name a host",
+                authority.url
+            )));
+        }
+    }
     let heartbeat = spec.dispatcher.as_ref().and_then(|config| config.heartbeat_period.as_ref());
     if heartbeat.is_some_and(|period| period.seconds < 0 || period.nanos < 0) {
         return Err(Status::invalid_argument(
@@ -89,24 +113,6 @@ pub(crate) fn check_spec(spec: &ClusterSpec) -> Result<(), Status> {
     Ok(())
 }
 
-/// What would have to be done and isn't is refused, rather than recorded and ignored.
-fn check_supported(present: &Cluster, spec: &ClusterSpec) -> Result<(), Status> {
-    let locks = |spec: &ClusterSpec| spec.encryption_config.is_some_and(|c| c.auto_lock_managers);
-    if locks(spec) {
-        return Err(Status::unimplemented("autolock of managers is not supported yet"));
-    }
-    let wanted = spec.ca_config.clone().unwrap_or_default();
-    if !wanted.external_cas.is_empty() {
-        return Err(Status::unimplemented("external CAs are not supported"));
-    }
-    let present = present.spec.as_ref().and_then(|spec| spec.ca_config.clone()).unwrap_or_default();
-    let replaces_root = !wanted.signing_ca_cert.is_empty() || !wanted.signing_ca_key.is_empty();
-    if replaces_root || wanted.force_rotate != present.force_rotate {
-        return Err(Status::unimplemented("rotation of the root CA is not supported yet"));
-    }
-    Ok(())
-}
-
 fn rotate_tokens(root: &mut RootCa, rotation: &KeyRotation) {
     let digest = RootDigest::of(&root.ca_cert);
     let tokens = root.join_tokens.get_or_insert_default();
@@ -115,6 +121,29 @@ fn rotate_tokens(root: &mut RootCa, rotation: &KeyRotation) {
     }
     if rotation.manager_join_token {
         tokens.manager = JoinToken::generate(digest).to_string();
+    }
+}
+
+/// Managers have an unlock key as long as they are to be locked, and another one when it is rotated.
+fn set_unlock_key(cluster: &mut Cluster, rotate: bool) {
+    let config = cluster.spec.as_ref().and_then(|spec| spec.encryption_config.as_ref());
+    let is_locking = config.is_some_and(|config| config.auto_lock_managers);
+    let is_managers = |key: &EncryptionKey| key.subsystem == Role::Manager.as_str();
+    if is_locking && !rotate && cluster.unlock_keys.iter().any(is_managers) {
+        return;
+    }
+    cluster.unlock_keys.retain(|key| !is_managers(key));
+    if is_locking {
+        cluster.unlock_keys.push(manager_key(&UnlockKey::generate()));
+    }
+}
+
+/// The unlock key of managers as the cluster object keeps it.
+pub(crate) fn manager_key(key: &UnlockKey) -> EncryptionKey {
+    EncryptionKey {
+        subsystem: Role::Manager.as_str().to_owned(),
+        key: key.0.as_bytes().to_vec(),
+        ..EncryptionKey::default()
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Mirrors SwarmKit's package `manager/controlapi`, texts and codes included. A file per resource, each with the same
 //! verbs (get, list, create, update, remove); what a spec must look like stands in the files named after it. Changes
-//! only go to the store: what follows from them is for the control loops. Not here: overlay networks, root rotation,
-//! cluster volumes, extensions.
+//! only go to the store: what follows from them is for the control loops. Not here: overlay networks, cluster volumes,
+//! extensions.
 
+mod ca_config;
 mod cluster;
 mod config;
 mod container_spec;
@@ -29,13 +30,14 @@ mod tests;
 
 use std::sync::Arc;
 
-use swarm_ca::{Authorizer, Identity, Role, local_as};
+use swarm_ca::{Authorizer, Identity, Role, TlsMaterials, local_as};
 use swarm_proto::Channel;
 use swarm_proto::v1::control_server::ControlServer;
 use swarm_store::{Object, Store};
 use tonic::{Request, Status};
 
-pub(crate) use cluster::check_spec;
+pub(crate) use ca_config::external_urls;
+pub(crate) use cluster::{check_spec, manager_key};
 pub use membership::{RaftMember, RaftMembership};
 
 /// Serves `Control` over a store, to managers of this cluster only.
@@ -44,6 +46,8 @@ pub struct Control {
     store: Store,
     authorizer: Authorizer,
     membership: Option<Arc<dyn RaftMembership>>,
+    /// What is shown to external CAs.
+    materials: Option<TlsMaterials>,
 }
 
 impl Control {
@@ -60,7 +64,13 @@ impl Control {
                 .cluster()
                 .is_some_and(|cluster| cluster.blacklisted_certificates.contains_key(node_id))
         });
-        Self { store, authorizer, membership }
+        Self { store, authorizer, membership, materials: None }
+    }
+
+    /// Asks external CAs with this node's certificate whether they can be reached, before they are relied on.
+    #[must_use]
+    pub fn asking_external_cas_as(self, materials: TlsMaterials) -> Self {
+        Self { materials: Some(materials), ..self }
     }
 
     /// A channel for callers in this process, who act as the manager itself.

@@ -34,7 +34,8 @@ struct Source {
 
 impl RaftService {
     pub(crate) fn new(group: Group, organization: &str) -> Self {
-        Self { group, authorizer: Authorizer::new(organization) }
+        // Members that were removed are refused as such, and those that all were away for long must meet again.
+        Self { group, authorizer: Authorizer::new(organization).admitting_expired() }
     }
 
     fn source<T>(&self, request: &Request<T>) -> Result<Source, Status> {
@@ -48,12 +49,7 @@ impl RaftService {
         if self.group.members.is_removed(from) {
             return Err(Status::not_found(MEMBER_REMOVED));
         }
-        if self.is_blacklisted(&source.identity.node_id) {
-            return Err(Status::permission_denied(format!(
-                "Permission denied: node {} was removed from swarm",
-                source.identity.node_id
-            )));
-        }
+        self.refuse_blacklisted(source)?;
         let Some(node) = self.group.node() else {
             // What is dropped here must not pass for delivered.
             return Err(Status::unavailable(ChangeError::NoMember.to_string()));
@@ -92,11 +88,17 @@ impl RaftService {
         }
     }
 
-    fn is_blacklisted(&self, node_id: &str) -> bool {
+    fn refuse_blacklisted(&self, source: &Source) -> Result<(), Status> {
+        let node_id = &source.identity.node_id;
         let tables = self.group.store.view();
-        tables
-            .cluster()
-            .is_some_and(|cluster| cluster.blacklisted_certificates.contains_key(node_id))
+        match tables.cluster() {
+            Some(cluster) if cluster.blacklisted_certificates.contains_key(node_id) => {
+                Err(Status::permission_denied(format!(
+                    "Permission denied: node {node_id} was removed from swarm"
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -111,8 +113,9 @@ impl Raft for RaftService {
         request: Request<ProcessRaftMessageRequest>,
     ) -> Result<Response<ProcessRaftMessageResponse>, Status> {
         let source = self.source(&request)?;
-        if let Some(message) = request.into_inner().message {
-            self.receive(&source, message)?;
+        match request.into_inner().message {
+            Some(message) => self.receive(&source, message)?,
+            None => self.refuse_blacklisted(&source)?,
         }
         Ok(Response::new(ProcessRaftMessageResponse {}))
     }
@@ -129,8 +132,9 @@ impl Raft for RaftService {
                 assembly.add(message)?;
             }
         }
-        if let Some(message) = assembly.finish() {
-            self.receive(&source, message)?;
+        match assembly.finish() {
+            Some(message) => self.receive(&source, message)?,
+            None => self.refuse_blacklisted(&source)?,
         }
         Ok(Response::new(StreamRaftMessageResponse {}))
     }
@@ -139,7 +143,8 @@ impl Raft for RaftService {
         &self,
         request: Request<ResolveAddressRequest>,
     ) -> Result<Response<ResolveAddressResponse>, Status> {
-        self.source(&request)?;
+        let source = self.source(&request)?;
+        self.refuse_blacklisted(&source)?;
         if self.group.node().is_none() {
             return Err(Status::unknown(ChangeError::NoMember.to_string()));
         }

@@ -20,12 +20,15 @@ pub(super) async fn admit(
     store: &Store,
     request: IssueNodeCertificateRequest,
 ) -> Result<IssueNodeCertificateResponse, Failure> {
+    let is_wrong = |cluster: &Cluster| role_of_token(cluster, &request.token).is_none();
+    if store.view().cluster().is_some_and(|cluster| is_wrong(cluster)) {
+        // Strangers don't reach the store's writer.
+        return Err(wrong_token().into());
+    }
     let (node_id, role) = store
         .update(|transaction| {
             let cluster = transaction.cluster().ok_or_else(still_starting)?;
-            let role = role_of_token(cluster, &request.token).ok_or_else(|| {
-                Status::invalid_argument("A valid join token is necessary to join this cluster")
-            })?;
+            let role = role_of_token(cluster, &request.token).ok_or_else(wrong_token)?;
             // Identifiers have 127 random bits; a collision would be refused as an existing object.
             let node_id = new_id();
             let node = new_node(&node_id, role, &request, cluster.vxlanudp_port);
@@ -59,6 +62,10 @@ pub(super) async fn renew(
         .await?;
     debug!(node.id = node_id, "certificate renewal requested");
     Ok(IssueNodeCertificateResponse { node_id: node_id.to_owned(), node_membership: membership })
+}
+
+fn wrong_token() -> Status {
+    Status::invalid_argument("A valid join token is necessary to join this cluster")
 }
 
 fn role_of_token(cluster: &Cluster, presented: &str) -> Option<Role> {

@@ -1,12 +1,18 @@
 //! The cluster's certificate authority as nodes see it: the services `NodeCA` and `CA`.
 //!
 //! Mirrors SwarmKit's `ca/server.go`. A request only leaves a record in the store; the [`Signer`] on the leader signs
-//! what is pending, whoever recorded it, so that nothing is lost when leadership changes. Not here: rotating the root.
+//! what is pending, whoever recorded it, so that nothing is lost when leadership changes. The [`Rotator`] carries nodes over to a new
+//! root.
 
 mod issue;
+mod rotation;
 mod signer;
 #[cfg(test)]
 mod tests;
+mod throttle;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use swarm_ca::{Authorizer, Role};
 use swarm_proto::v1::ca_server::Ca;
@@ -20,6 +26,9 @@ use swarm_proto::v1::{
 use swarm_store::{Object as _, Store, Tables};
 use tonic::{Request, Response, Status};
 
+use throttle::Throttle;
+
+pub use rotation::Rotator;
 pub use signer::Signer;
 
 /// Serves `NodeCA` and `CA` over a store.
@@ -27,6 +36,7 @@ pub use signer::Signer;
 pub struct NodeCaService {
     store: Store,
     authorizer: Authorizer,
+    throttle: Arc<Mutex<Throttle>>,
 }
 
 impl NodeCaService {
@@ -35,12 +45,24 @@ impl NodeCaService {
         let tables = store.clone();
         let authorizer = Authorizer::new(cluster_id)
             .refusing(move |node_id| is_blacklisted(&tables.view(), node_id));
-        Self { store, authorizer }
+        Self { store, authorizer, throttle: Arc::default() }
+    }
+
+    fn refuse_too_often(&self, node_id: &str) -> Result<(), Status> {
+        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        match throttle.admits(node_id, Instant::now()) {
+            true => Ok(()),
+            false => Err(Status::resource_exhausted(format!(
+                "node {node_id} asks for certificates too often"
+            ))),
+        }
     }
 
     /// Who is asking, if it has a certificate of this cluster, be it directly or through another manager.
     fn member<T>(&self, request: &Request<T>) -> Option<swarm_ca::Identity> {
-        self.authorizer.require_caller(request, &[Role::Worker, Role::Manager]).ok()
+        let any = [Role::Worker, Role::Manager];
+        // A node that was removed is not in the store, and gets nothing with an expired certificate either.
+        self.authorizer.clone().admitting_expired().require_caller(request, &any).ok()
     }
 }
 
@@ -73,6 +95,7 @@ impl NodeCa for NodeCaService {
         }
         let answer = match self.member(&request) {
             Some(member) => {
+                self.refuse_too_often(&member.node_id)?;
                 issue::renew(&self.store, &member.node_id, request.into_inner().csr).await
             }
             None => issue::admit(&self.store, request.into_inner()).await,

@@ -3,13 +3,18 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use swarm_ca::{CaError, DEFAULT_NODE_CERTIFICATE_EXPIRY, Identity, Role, RootCa};
+use swarm_ca::{
+    CaError, DEFAULT_NODE_CERTIFICATE_EXPIRY, ExternalCa, Identity, Role, RootCa, TlsMaterials,
+    normalize_pem,
+};
 use swarm_proto::timestamp::to_duration;
 use swarm_proto::v1::issuance_status::State;
 use swarm_proto::v1::node_spec::Membership;
 use swarm_proto::v1::{Certificate, Cluster, IssuanceStatus, Node, RootCa as RootCaObject};
 use swarm_store::{Change, Commit, Error, Store, Tables};
 use tracing::{debug, warn};
+
+use crate::control::external_urls;
 
 /// What could not be signed for want of a key, or written, is tried again after this.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
@@ -18,14 +23,16 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 pub struct Signer {
     store: Store,
     cluster_id: String,
+    /// What is shown to external CAs.
+    materials: TlsMaterials,
     /// The root that was made of the cluster object last, as making it means parsing certificates and a key.
     root: Option<(RootCaObject, RootCa)>,
 }
 
 impl Signer {
     /// A signer for the cluster with this ID.
-    pub fn new(store: Store, cluster_id: &str) -> Self {
-        Self { store, cluster_id: cluster_id.to_owned(), root: None }
+    pub fn new(store: Store, cluster_id: &str, materials: TlsMaterials) -> Self {
+        Self { store, cluster_id: cluster_id.to_owned(), materials, root: None }
     }
 
     /// Signs until the future is dropped, or until the store no longer leads.
@@ -61,22 +68,31 @@ impl Signer {
             return Ok(());
         }
         let Some(root) = self.root(cluster) else { return Ok(()) };
-        let expiry = expiry(cluster);
+        let authority = Authority {
+            external: external_ca(cluster, &self.materials).filter(|ca| !ca.is_empty()),
+            root,
+            expiry: expiry(cluster),
+        };
         let mut signed = Vec::new();
-        waiting.retain(|node_id| {
+        let mut rest = std::mem::take(waiting).into_iter();
+        for node_id in rest.by_ref() {
             let Some(certificate) = tables
-                .get::<Node>(node_id)
+                .get::<Node>(&node_id)
                 .filter(|node| is_unsigned(node))
                 .and_then(|node| node.certificate.clone())
             else {
-                return false;
+                continue;
             };
-            match self.sign(&root, &certificate, expiry) {
-                Some(done) => signed.push((node_id.clone(), certificate.csr, done)),
-                None => return true,
+            match self.sign(&authority, &certificate).await {
+                Some(done) => signed.push((node_id, certificate.csr, done)),
+                None => {
+                    // Who cannot sign for one node cannot for the others; an external CA would be waited for each time.
+                    waiting.insert(node_id);
+                    break;
+                }
             }
-            false
-        });
+        }
+        waiting.extend(rest);
         let outcome = record(&self.store, &signed).await;
         if outcome.is_err() {
             waiting.extend(signed.into_iter().map(|(node_id, _, _)| node_id));
@@ -85,20 +101,20 @@ impl Signer {
     }
 
     /// The certificate signed, or marked as failed; none where another attempt may succeed.
-    fn sign(&self, root: &RootCa, pending: &Certificate, expiry: Duration) -> Option<Certificate> {
+    async fn sign(&self, authority: &Authority, pending: &Certificate) -> Option<Certificate> {
         let Some(role) = Role::from_proto(pending.role) else {
             return Some(failed(pending, "failed to parse role".to_owned()));
         };
         let identity =
             Identity { node_id: pending.cn.clone(), role, organization: self.cluster_id.clone() };
-        match root.sign(&pending.csr, &identity, expiry) {
+        match authority.sign(&pending.csr, &identity).await {
             Ok(chain) => {
                 debug!(node.id = pending.cn, node.role = %role, "certificate issued");
                 let status = IssuanceStatus { state: State::Issued.into(), ..Default::default() };
                 Some(Certificate { certificate: chain, status: Some(status), ..pending.clone() })
             }
-            Err(CaError::NoSigner) => {
-                warn!(node.id = pending.cn, "no key to sign certificates with");
+            Err(error @ (CaError::NoSigner | CaError::ExternalUnreachable(_))) => {
+                warn!(node.id = pending.cn, %error, "a certificate cannot be signed yet");
                 None
             }
             Err(error) => {
@@ -121,6 +137,46 @@ impl Signer {
             }
         }
     }
+}
+
+/// Who signs.
+struct Authority {
+    /// Goes first where there is one.
+    external: Option<ExternalCa>,
+    root: RootCa,
+    expiry: Duration,
+}
+
+impl Authority {
+    async fn sign(&self, csr: &[u8], identity: &Identity) -> Result<Vec<u8>, CaError> {
+        match &self.external {
+            Some(external) => match external.sign(csr, identity).await {
+                Ok(mut chain) => {
+                    chain.extend_from_slice(self.root.intermediates_pem());
+                    Ok(chain)
+                }
+                // With the key at hand nobody has to wait.
+                Err(CaError::ExternalUnreachable(_)) if self.root.can_sign() => {
+                    self.root.sign(csr, identity, self.expiry)
+                }
+                Err(error) => Err(error),
+            },
+            None => self.root.sign(csr, identity, self.expiry),
+        }
+    }
+}
+
+/// The external CA that has the key of the root that nodes are to have their certificates of.
+fn external_ca(cluster: &Cluster, materials: &TlsMaterials) -> Option<ExternalCa> {
+    let config = cluster.spec.as_ref()?.ca_config.as_ref()?;
+    if config.external_cas.is_empty() {
+        return None;
+    }
+    let root = cluster.root_ca.as_ref()?;
+    let wanted = root.root_rotation.as_ref().map_or(&root.ca_cert, |rotation| &rotation.ca_cert);
+    let (present, wanted) = (normalize_pem(&root.ca_cert).ok()?, normalize_pem(wanted).ok()?);
+    let urls = external_urls(config, &present, &wanted);
+    Some(ExternalCa::new(urls, RootCa::from_pem(&wanted).ok()?, materials.clone()))
 }
 
 /// Writes certificates into nodes that still wait for just these.

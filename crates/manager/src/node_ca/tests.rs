@@ -1,7 +1,7 @@
 //! Joining and renewing against the real services and signer, in this process.
 
 use swarm_ca::{
-    CaError, CertificateRequest, Identity, JoinToken, PeerIdentity, Role, RootCa,
+    CaError, CertificateRequest, Identity, JoinToken, PeerIdentity, Role, RootCa, TlsMaterials,
     request_certificate,
 };
 use swarm_proto::Channel;
@@ -16,7 +16,7 @@ use tonic::service::Routes;
 use tonic::{Code, Request};
 use tower::ServiceExt as _;
 
-use super::{NodeCaService, Signer};
+use super::{NodeCaService, Rotator, Signer};
 
 const CLUSTER: &str = "cluster1";
 
@@ -45,7 +45,14 @@ impl World {
         };
         store.update(|tx| tx.create(cluster)).await.expect("created");
         let service = NodeCaService::new(store.clone(), CLUSTER);
-        tokio::spawn(Signer::new(store.clone(), CLUSTER).run());
+        let identity = Identity {
+            node_id: "leader".into(),
+            role: Role::Manager,
+            organization: CLUSTER.into(),
+        };
+        let materials = TlsMaterials::issue(root.clone(), &identity).expect("issued");
+        tokio::spawn(Rotator::new(store.clone()).run());
+        tokio::spawn(Signer::new(store.clone(), CLUSTER, materials).run());
         Self { store, root, service }
     }
 
@@ -61,7 +68,7 @@ impl World {
             .add_service(NodeCaServer::new(self.service.clone()))
             .add_service(CaServer::new(self.service.clone()))
             .prepare();
-        let peer = PeerIdentity { identity, remote_addr: None };
+        let peer = PeerIdentity { identity, ..PeerIdentity::default() };
         swarm_proto::channel::local(routes.map_request(move |mut request: http::Request<_>| {
             request.extensions_mut().insert(peer.clone());
             request

@@ -67,6 +67,7 @@ impl Persist {
             hard_state: self.hard_state.as_ref(),
             snapshot: self.snapshot.as_deref(),
             compact,
+            is_whole: false,
         }
     }
 }

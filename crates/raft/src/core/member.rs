@@ -3,7 +3,9 @@
 //! Call any input method, then [`Member::ready`] until it answers nothing, carrying out each order.
 
 use protobuf::Message as _;
-use raft::eraftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryType, Message, Snapshot};
+use raft::eraftpb::{
+    ConfChange, ConfChangeType, ConfState, Entry, EntryType, Message, MessageType, Snapshot,
+};
 use raft::{Config, RawNode, ReadOnlyOption, SnapshotStatus, StateRole, Storage as _};
 
 use super::command::{Change, Command, Persist};
@@ -144,6 +146,22 @@ impl Member {
         self.offer_idle_ticks = if sending { 0 } else { self.offer_idle_ticks + 1 };
         if self.offer_idle_ticks > self.offer_idle_ticks_max {
             self.raw.mut_store().set_offer(None);
+        }
+    }
+
+    /// Refuses to go on with a log that lacks what this member acknowledged: a leader counts as committed here only what
+    /// it was told is on disk. An older copy of the log was put in place, or the disk forgot what it had flushed.
+    ///
+    /// # Errors
+    /// [`RaftError::Forgot`].
+    pub fn must_have(&self, message: &Message) -> Result<(), RaftError> {
+        let last = self.last().index;
+        let is_told = message.get_msg_type() == MessageType::MsgHeartbeat
+            && message.term >= self.term()
+            && message.commit > last;
+        match is_told {
+            true => Err(RaftError::Forgot { acknowledged: message.commit, last }),
+            false => Ok(()),
         }
     }
 
@@ -382,6 +400,11 @@ impl Member {
     /// The last entry that is known to be committed.
     pub fn committed_index(&self) -> u64 {
         self.raw.raft.raft_log.committed
+    }
+
+    /// The entries that are kept in memory: all that are not compacted.
+    pub fn window_entries(&self) -> Vec<Entry> {
+        self.raw.store().all()
     }
 
     /// The bytes of the entries that are kept in memory.

@@ -414,6 +414,29 @@ fn reads_are_confirmed_by_a_majority() {
     assert_eq!(group.hosts[&leader].reads.len(), 1, "nobody confirms");
 }
 
+#[test]
+fn a_member_whose_log_was_set_back_notices() {
+    let mut group = Group::of(3);
+    let leader = group.elect();
+    group.propose(leader, 1).expect("leads");
+    group.settle();
+    let follower = group.member(leader % 3 + 1);
+    let (last, term) = (follower.last().index, follower.term());
+    for (kind, term, commit, expect) in [
+        (MessageType::MsgHeartbeat, term, last, true),
+        (MessageType::MsgHeartbeat, term, last + 1, false),
+        (MessageType::MsgHeartbeat, term + 1, last + 1, false),
+        // One of a leader that is no more, which knows nothing of what came after it.
+        (MessageType::MsgHeartbeat, term - 1, last + 1, true),
+        (MessageType::MsgAppend, term, last + 9, true),
+    ] {
+        let mut message = Message { from: leader, term, commit, ..Message::default() };
+        message.set_msg_type(kind);
+        let found = follower.must_have(&message);
+        assert_eq!(found.is_ok(), expect, "{kind:?} {term} {commit}");
+    }
+}
+
 /// Crashes, cuts, compactions and proposals in an order that a seed decides; then everything heals.
 fn storm(seed: u64) {
     let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;

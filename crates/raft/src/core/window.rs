@@ -58,6 +58,11 @@ impl Window {
         self.entries.extend(entries.iter().cloned());
     }
 
+    /// All entries.
+    pub fn all(&self) -> Vec<Entry> {
+        self.entries.iter().cloned().collect()
+    }
+
     /// Takes a new hard state.
     pub fn set_hard_state(&mut self, state: &HardState) {
         self.hard_state = state.clone();

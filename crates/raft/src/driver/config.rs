@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::MemberOptions;
+use crate::log::Position;
 use crate::sealer::{Plain, Sealer};
 use crate::wire::Peer;
 
@@ -15,6 +16,15 @@ const KEEP_ENTRIES: u64 = 500;
 /// Bounds the memory and the disk that the log takes, whatever the size of its entries.
 const SNAPSHOT_BYTES: u64 = 16 << 20;
 
+/// A whole state, as a backup holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seed {
+    /// Its place in the log of the group that it was taken from: the new log goes on behind it.
+    pub at: Position,
+    /// What the state machine restores.
+    pub body: Vec<u8>,
+}
+
 /// A member's settings.
 #[derive(Clone)]
 pub struct RaftConfig {
@@ -24,6 +34,11 @@ pub struct RaftConfig {
     pub member: MemberOptions,
     /// The members of a new group, written when the log is empty; none to join a group or to go on.
     pub founders: Vec<Peer>,
+    /// What is told about this member in a new group of its own, into which the log's group is turned before the member
+    /// starts; none to go on with the group as it is.
+    pub reform: Option<Vec<u8>>,
+    /// A state of another group that an empty log begins with; none to begin with nothing.
+    pub seed: Option<Seed>,
     /// The length of a tick.
     pub tick: Duration,
     /// A snapshot is taken after so many entries.
@@ -43,6 +58,8 @@ impl RaftConfig {
             dir: dir.into(),
             member: MemberOptions::new(id),
             founders: Vec::new(),
+            reform: None,
+            seed: None,
             tick: Duration::from_millis(100),
             snapshot_entries: SNAPSHOT_ENTRIES,
             snapshot_bytes: SNAPSHOT_BYTES,
@@ -55,6 +72,20 @@ impl RaftConfig {
     #[must_use]
     pub fn founding(mut self, context: Vec<u8>) -> Self {
         self.founders = vec![Peer { id: self.member.id, context }];
+        self
+    }
+
+    /// The same, leaving all other members of the log's group behind; `context` is told about this one.
+    #[must_use]
+    pub fn reforming(mut self, context: Vec<u8>) -> Self {
+        self.reform = Some(context);
+        self
+    }
+
+    /// The same, beginning an empty log with this state; together with [`RaftConfig::reforming`].
+    #[must_use]
+    pub fn seeded(mut self, seed: Seed) -> Self {
+        self.seed = Some(seed);
         self
     }
 }

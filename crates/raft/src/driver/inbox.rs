@@ -2,11 +2,15 @@
 
 use raft::eraftpb::{ConfChangeType, Message, Snapshot};
 
+use super::Capture;
 use crate::error::RaftError;
-use crate::log::LogError;
+use crate::log::{LogError, Position};
 
 /// Called once with an index or the failure; from the raft thread, so it must not wait.
 pub(super) type Done = Box<dyn FnOnce(Result<u64, RaftError>) + Send>;
+
+/// Called once with a state and its place in the log; from the raft thread, so it must not wait.
+pub(super) type Captured = Box<dyn FnOnce(Position, Capture) + Send>;
 
 /// One input of the thread.
 pub(super) enum Input {
@@ -30,6 +34,10 @@ pub(super) enum Input {
     SnapshotSent { peer: u64, sent: bool },
     /// Take a snapshot and compact now.
     Snapshot { done: Done },
+    /// Write the whole log anew, as the sealer seals now.
+    Reseal { done: Done },
+    /// Capture the state as applied now, for whoever asks.
+    Capture { done: Captured },
     /// The snapshot that was begun has been written, or not.
     SnapshotMade(Box<Result<Snapshot, LogError>>),
     /// End the thread.

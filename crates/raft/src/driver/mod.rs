@@ -8,12 +8,13 @@ mod config;
 mod inbox;
 mod node;
 mod outstanding;
+mod reform;
 mod snapshots;
 mod status;
 mod stepped;
 mod thread;
 
-pub use config::RaftConfig;
+pub use config::{RaftConfig, Seed};
 pub use node::RaftNode;
 pub use status::{Role, Status};
 pub use stepped::Stepped;

@@ -8,13 +8,14 @@ use raft::eraftpb::ConfChangeType;
 use tokio::sync::{oneshot, watch};
 
 use super::inbox::{Done, Input};
+use super::reform::{self, Reform};
 use super::snapshots::Snapshots;
 use super::stepped::Stepped;
 use super::thread::Driver;
-use super::{MemberChange, RaftConfig, StateMachine, Status, Transport};
+use super::{Capture, MemberChange, RaftConfig, StateMachine, Status, Transport};
 use crate::core::Member;
 use crate::error::RaftError;
-use crate::log::{DiskLog, LogBatch, LogStore, Recovered, position};
+use crate::log::{DiskLog, LogBatch, LogStore, Position, Recovered, position};
 use crate::wire;
 
 /// Incoming messages that may wait. Beyond it they are refused: the sender's Raft repeats what matters, and a member
@@ -163,6 +164,24 @@ impl RaftNode {
         answer
     }
 
+    /// Captures the whole state as applied here, and its place in the log; encoding it is the caller's work, and stops
+    /// nothing. After [`RaftNode::read_index`] it holds all that was acknowledged before.
+    pub fn capture(&self) -> oneshot::Receiver<(Position, Capture)> {
+        let (sender, receiver) = oneshot::channel();
+        // A caller that has gone needs no answer; a stopped member drops the sender, which tells that.
+        let done = Box::new(move |at, capture| drop(sender.send((at, capture))));
+        let _ = self.put(Input::Capture { done });
+        receiver
+    }
+
+    /// Writes snapshot and log anew, so that on disk nothing is left of what the sealer sealed before; the receiver
+    /// tells the snapshot's index.
+    pub fn reseal(&self) -> oneshot::Receiver<Result<u64, RaftError>> {
+        let (done, answer) = answer();
+        self.ask(|done| Input::Reseal { done }, done);
+        answer
+    }
+
     /// Hands an encoded `raftpb.Message` of another member to this one.
     ///
     /// # Errors
@@ -250,9 +269,20 @@ fn answer() -> (Done, oneshot::Receiver<Result<u64, RaftError>>) {
     (Box::new(move |result| drop(sender.send(result))), receiver)
 }
 
-/// What the log holds, after founding the group where that is asked for.
+/// What the log holds, after founding the group, or a new one, where that is asked for.
 fn recover(config: &RaftConfig, log: &mut dyn LogStore) -> Result<Recovered, RaftError> {
-    let recovered = log.recover()?;
+    let mut recovered = log.recover()?;
+    if let Some(seed) = config.seed.as_ref().filter(|_| recovered.is_empty()) {
+        reform::plant(log, config.member.id, seed)?;
+        recovered = log.recover()?;
+    }
+    if let Some(context) = &config.reform {
+        let Reform { entries, hard_state } =
+            reform::plan(&recovered, config.member.id, context.clone())?;
+        let hard_state = Some(&hard_state);
+        log.write(LogBatch { entries: &entries, hard_state, ..LogBatch::default() })?;
+        return Ok(log.recover()?);
+    }
     if !recovered.is_empty() || config.founders.is_empty() {
         return Ok(recovered);
     }

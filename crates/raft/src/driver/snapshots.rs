@@ -35,6 +35,10 @@ pub(super) struct Snapshots {
     bytes: u64,
     /// Callers that wait for a snapshot of at least this index.
     waiting: Vec<(u64, Done)>,
+    /// Callers that wait until nothing is on disk but what is written from now on.
+    resealing: Vec<Done>,
+    /// Of these, those that the snapshot under way is for.
+    resealed: Vec<Done>,
     /// Whether a follower waits for one.
     pub(super) is_wanted: bool,
 }
@@ -50,6 +54,8 @@ impl Snapshots {
             begun: index,
             bytes,
             waiting: Vec::new(),
+            resealing: Vec::new(),
+            resealed: Vec::new(),
             is_wanted: false,
         }
     }
@@ -63,7 +69,7 @@ impl Snapshots {
     pub(super) fn is_due(&self, applied: u64, config: &RaftConfig) -> bool {
         let grown =
             applied - self.begun >= config.snapshot_entries || self.bytes >= config.snapshot_bytes;
-        let asked = self.is_wanted || !self.waiting.is_empty();
+        let asked = self.is_wanted || !self.waiting.is_empty() || !self.resealing.is_empty();
         self.running.is_none() && applied > 0 && (asked || (grown && applied > self.index))
     }
 
@@ -73,13 +79,24 @@ impl Snapshots {
         self.settle();
     }
 
+    /// A caller wants everything on disk written anew.
+    pub(super) fn ask_reseal(&mut self, done: Done) {
+        self.resealing.push(done);
+    }
+
+    /// Whether the snapshot that has ended is to replace all that is on disk.
+    pub(super) fn is_reseal(&self) -> bool {
+        !self.resealed.is_empty()
+    }
+
     /// Begins one: `head` says what it stands for, `capture` makes its body.
     pub(super) fn begin(&mut self, mut head: Snapshot, capture: Capture, writer: SnapshotWriter) {
         let Some(inbox) = self.inbox.upgrade() else { return };
         let inbox = Sender::clone(&inbox);
         self.begun = position(&head).index;
         self.bytes = 0;
-        let is_new = self.begun > self.index;
+        self.resealed.append(&mut self.resealing);
+        let is_new = self.begun > self.index || self.is_reseal();
         let work = move || {
             let timer = metrics::SNAPSHOT.start_timer();
             head.data = capture().into();
@@ -105,7 +122,12 @@ impl Snapshots {
     pub(super) fn ended(&mut self, made: Result<Snapshot, LogError>) -> Option<Snapshot> {
         self.join();
         match made {
-            Ok(snapshot) => Some(snapshot).filter(|made| position(made).index >= self.index),
+            Ok(snapshot) if position(&snapshot).index >= self.index => Some(snapshot),
+            Ok(_) => {
+                // A leader's snapshot came meanwhile: what was to be written anew is, with the next one.
+                self.resealing.append(&mut self.resealed);
+                None
+            }
             Err(error) => {
                 // Nothing is lost: the log goes on from the one before, and the next is tried in time.
                 tracing::error!(error = &error as &dyn std::error::Error, "no snapshot was taken");
@@ -124,6 +146,11 @@ impl Snapshots {
     pub(super) fn recorded(&mut self, index: u64) {
         self.index = index;
         self.settle();
+    }
+
+    /// Everything on disk was written anew.
+    pub(super) fn resealed(&mut self) {
+        self.resealed.drain(..).for_each(|done| done(Ok(self.index)));
     }
 
     /// A leader's snapshot replaced state and log.
@@ -147,6 +174,8 @@ impl Snapshots {
     fn failed(&mut self, error: impl Fn() -> RaftError) {
         self.is_wanted = false;
         self.waiting.drain(..).for_each(|(_, done)| done(Err(error())));
+        let resealing = self.resealing.drain(..).chain(self.resealed.drain(..));
+        resealing.for_each(|done| done(Err(error())));
     }
 
     fn join(&mut self) {

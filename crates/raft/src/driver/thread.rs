@@ -2,6 +2,7 @@
 //! thread; a simulation takes the turns itself, by [`super::stepped`].
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -97,8 +98,10 @@ impl Driver {
 
     /// The raft thread.
     pub(super) fn run(mut self, inputs: &Receiver<Input>) {
-        let result = self.serve(inputs);
-        self.stop(&result);
+        // A panic of the algorithm's, which asserts its invariants, ends the member as any failure does.
+        let served = catch_unwind(AssertUnwindSafe(|| self.serve(inputs)));
+        let served = served.unwrap_or_else(|panic| Err(RaftError::panicked(panic.as_ref())));
+        self.stop(&served);
     }
 
     fn serve(&mut self, inputs: &Receiver<Input>) -> Result<(), RaftError> {
@@ -202,6 +205,7 @@ impl Driver {
             }
             Input::Message(message) => {
                 self.gauges.messages.fetch_sub(1, Ordering::Relaxed);
+                self.member.must_have(&message)?;
                 self.member.step(*message);
             }
             Input::Read { done } => {
@@ -216,6 +220,15 @@ impl Driver {
             Input::Snapshot { done } => {
                 self.pump()?;
                 self.snapshots.ask(self.member.applied_index(), done);
+            }
+            Input::Capture { done } => {
+                self.pump()?;
+                let head = self.member.snapshot_of(Vec::new());
+                done(position(&head), self.machine.snapshot());
+            }
+            Input::Reseal { done } => {
+                self.pump()?;
+                self.snapshots.ask_reseal(done);
             }
             Input::SnapshotMade(made) => {
                 if let Some(snapshot) = self.snapshots.ended(*made) {
@@ -385,16 +398,20 @@ impl Driver {
     /// Names a snapshot that was written in the log, drops what lies behind it, and hands it to whoever waits.
     fn compact(&mut self, snapshot: Snapshot) -> Result<(), RaftError> {
         let index = position(&snapshot).index;
-        if self.snapshots.is_new(index) {
+        let is_whole = self.snapshots.is_reseal();
+        if self.snapshots.is_new(index) || is_whole {
             let compact = Some(self.member.compact(index.saturating_sub(self.config.keep_entries)));
             let hard_state = self.unflushed.take();
+            let entries = if is_whole { self.member.window_entries() } else { Vec::new() };
             self.log.write(LogBatch {
+                entries: &entries,
                 hard_state: hard_state.as_ref(),
                 snapshot: Some(&snapshot),
                 compact,
-                ..LogBatch::default()
+                is_whole,
             })?;
             self.snapshots.recorded(index);
+            self.snapshots.resealed();
         }
         if std::mem::take(&mut self.snapshots.is_wanted) {
             self.member.offer_snapshot(snapshot);

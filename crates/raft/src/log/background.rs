@@ -13,7 +13,7 @@ use super::segment;
 pub(super) struct Background {
     dir: PathBuf,
     blank: Option<(u64, JoinHandle<io::Result<()>>)>,
-    removal: Option<JoinHandle<()>>,
+    removal: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Background {
@@ -48,24 +48,25 @@ impl Background {
 
     /// Removes files, each before the next, whatever happens to the power.
     pub(super) fn remove(&mut self, paths: Vec<PathBuf>) {
-        self.wait_for_removal();
+        // What failed was told, and is no worse than a removal that never began.
+        let _ = self.settle();
         let dir = self.dir.clone();
         let remove = move || {
-            for path in paths {
-                if let Err(error) = fs::remove_file(&path).and_then(|()| sync_directory(&dir)) {
+            paths.iter().try_for_each(|path| {
+                fs::remove_file(path).and_then(|()| sync_directory(&dir)).inspect_err(|error| {
                     tracing::warn!(file = %path.display(), %error, "removing a part of the raft log");
-                    return;
-                }
-            }
+                })
+            })
         };
         // Where no thread can be had, the next start of the log is in no worse state.
         self.removal = thread::Builder::new().name("raft-log".to_owned()).spawn(remove).ok();
     }
 
-    fn wait_for_removal(&mut self) {
-        if self.removal.take().is_some_and(|removal| removal.join().is_err()) {
-            tracing::error!("removing parts of the raft log panicked");
-        }
+    /// Waits until what was to be removed is gone, for good.
+    pub(super) fn settle(&mut self) -> io::Result<()> {
+        let Some(removal) = self.removal.take() else { return Ok(()) };
+        let panicked = |_| Err(io::Error::other("removing parts of the raft log panicked"));
+        removal.join().unwrap_or_else(panicked)
     }
 
     fn blank_path(&self) -> PathBuf {
@@ -75,7 +76,8 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        self.wait_for_removal();
+        // What remains of it is removed at the next start.
+        let _ = self.settle();
         if let Some((_, filling)) = self.blank.take() {
             // What it made is removed at the next start, whether it succeeded or not.
             let _ = filling.join();

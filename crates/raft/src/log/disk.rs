@@ -82,7 +82,8 @@ impl DiskLog {
         if body.is_empty() {
             return Ok(());
         }
-        if !tail.segment.as_ref().is_some_and(|segment| segment.fits(body.len())) {
+        let fits = tail.segment.as_ref().is_some_and(|segment| segment.fits(body.len()));
+        if !fits || batch.is_whole {
             self.roll(tail, body.len())?;
             body = self.body(tail, batch, snapshot);
         }
@@ -90,6 +91,9 @@ impl DiskLog {
         segment.append(&body).map_err(storage("writing"))?;
         let is_half_full = segment.is_half_full();
         self.note(tail, batch, snapshot);
+        if batch.is_whole {
+            self.background.settle().map_err(storage("removing old parts of"))?;
+        }
         if is_half_full {
             self.background.prepare(self.segment_bytes);
         }
@@ -150,6 +154,9 @@ impl DiskLog {
         }
         if let Some(compact) = batch.compact {
             ledger.compact(compact);
+            if batch.is_whole {
+                ledger.supersede();
+            }
             let segments = ledger.freed().into_iter();
             freed.extend(segments.map(|number| segment::path(&self.dir, number)));
         }

@@ -17,8 +17,8 @@ pub enum LogError {
     },
     /// The log was written by another version.
     #[error(
-        "the raft log has format {found}, and this version reads format {known}; use the version that wrote it or let \
-         the member rejoin"
+        "the raft log has format {found}, and this version reads format {known}: use the version that wrote it, or leave \
+         the swarm with --force and join it anew"
     )]
     Format {
         /// The format found.
@@ -28,7 +28,8 @@ pub enum LogError {
     },
     /// A record does not match its checksum, or is missing: the disk or a hand changed the file.
     #[error(
-        "the raft log is damaged at {place}: {why}; restore it from a backup or let the member rejoin"
+        "the raft log is damaged at {place}: {why}. What was acknowledged may be missing, so it is not used, and nothing \
+         was changed. Where other managers are left, leave the swarm with --force and join it anew; else restore a backup"
     )]
     Corrupt {
         /// The file, and where in it.

@@ -17,7 +17,7 @@ use std::ops::Range;
 const HEADER_BYTES: usize = 16;
 /// What frames are aligned to.
 const ALIGNMENT: usize = 16;
-/// The last byte of each frame: where it is zero, the end was not written.
+/// The last byte of each frame: where it is zero and the body does not match, the end was not written.
 const MARK: u8 = 0xA5;
 /// The smallest unit that a disk writes whole.
 const SECTOR_BYTES: usize = 512;
@@ -142,9 +142,12 @@ fn read(bytes: &[u8], salt: u64) -> Read {
     if length == 0 || frame_bytes(length) > bytes.len() || own != header.checksum(salt) {
         return Read::Header;
     }
-    let sound =
-        bytes[frame_bytes(length) - 1] == MARK && checksum(salt, &[&rest[..length]]) == header.body;
-    if sound { Read::Frame(length, header, own) } else { Read::Body(length) }
+    // With all checksums right the record is whole, even if its mark is not: to take it for torn would lose it.
+    if checksum(salt, &[&rest[..length]]) == header.body {
+        Read::Frame(length, header, own)
+    } else {
+        Read::Body(length)
+    }
 }
 
 /// Whether the frame from `at` to the end of `segment` lacks its end or a whole sector.

@@ -46,6 +46,11 @@ impl Ledger {
         self.closed.push_back(Closed { number, last: std::mem::take(&mut self.last) });
     }
 
+    /// The segment that is written to holds all that counts.
+    pub(super) fn supersede(&mut self) {
+        self.closed.iter_mut().for_each(|segment| segment.last = 0);
+    }
+
     /// Forgets the oldest segments, as far as they hold nothing that is needed, and tells their numbers.
     pub(super) fn freed(&mut self) -> Vec<u64> {
         let mut freed = Vec::new();

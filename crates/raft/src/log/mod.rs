@@ -19,11 +19,18 @@ mod snapshot_file;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
+
 use raft::eraftpb::{Entry, HardState, Snapshot};
 
 pub use disk::DiskLog;
 pub use error::LogError;
 pub use memory::MemoryLog;
+
+/// Whether a log was ever written in `dir`.
+pub fn has_log(dir: &Path) -> bool {
+    directory::segments(dir).is_ok_and(|segments| !segments.is_empty())
+}
 
 /// A place in the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,6 +59,9 @@ pub struct LogBatch<'a> {
     /// Entries up to and with this one are dropped. With a snapshot of a leader that is its own position, and then
     /// entries behind it go too.
     pub compact: Option<Compact>,
+    /// Whether the batch holds the whole log from its compaction on: it goes into a segment of its own, and whatever
+    /// was written before is gone when the write returns.
+    pub is_whole: bool,
 }
 
 /// How the head of the log is dropped.

@@ -20,9 +20,14 @@ async fn join_tokens_rotate_and_keys_stay_inside() {
         rotation: Some(KeyRotation { worker_join_token: true, ..Default::default() }),
     };
     let spec = shown.spec.clone().expect("a spec");
-    let locked = ClusterSpec {
-        encryption_config: Some(EncryptionConfig { auto_lock_managers: true }),
+    let key_only = ClusterSpec {
+        ca_config: Some(CaConfig { signing_ca_key: b"key".into(), ..Default::default() }),
         ..spec.clone()
+    };
+    let external = |url: &str| {
+        let external = ExternalCa { url: url.to_owned(), ..Default::default() };
+        let ca_config = Some(CaConfig { external_cas: vec![external], ..Default::default() });
+        ClusterSpec { ca_config, ..spec.clone() }
     };
     let minute = prost_types::Duration { seconds: 60, nanos: 0 };
     let short = ClusterSpec {
@@ -31,7 +36,14 @@ async fn join_tokens_rotate_and_keys_stay_inside() {
     };
     let renamed = ClusterSpec { annotations: annotations("mine"), ..spec.clone() };
     for (spec, expect) in [
-        (locked, "Unimplemented desc = autolock of managers is not supported yet"),
+        (
+            key_only,
+            "InvalidArgument desc = if a signing CA key is provided, the signing CA cert must also be provided",
+        ),
+        (
+            external("http://ca"),
+            "InvalidArgument desc = invalid external CA URL \"http://ca\": it must begin with https:// and name a host",
+        ),
         (short, "InvalidArgument desc = minimum certificate expiry time is: 1h0m0s"),
         (renamed, "InvalidArgument desc = modification of cluster name is not allowed"),
     ] {
@@ -48,6 +60,37 @@ async fn join_tokens_rotate_and_keys_stay_inside() {
         [&after.worker, &before.worker].map(|t| JoinToken::parse(t).map(|t| t.digest()).ok());
     assert_eq!(digests[0], digests[1]);
     refused(client.update_cluster(update(spec)).await, "Unknown desc = update out of sequence");
+}
+
+#[tokio::test]
+async fn the_unlock_key_comes_changes_and_goes_with_the_setting() {
+    let (store, mut client) = cluster().await;
+    let mut keys: Vec<Option<Vec<u8>>> = Vec::new();
+    for (locks, rotate) in
+        [(false, true), (true, false), (true, false), (true, true), (false, false), (true, true)]
+    {
+        let tables = store.view();
+        let cluster = tables.cluster().expect("a cluster");
+        let request = UpdateClusterRequest {
+            cluster_id: CLUSTER.into(),
+            cluster_version: Some(Version { index: cluster.version() }),
+            spec: Some(ClusterSpec {
+                encryption_config: Some(EncryptionConfig { auto_lock_managers: locks }),
+                ..cluster.spec.clone().expect("a spec")
+            }),
+            rotation: Some(KeyRotation { manager_unlock_key: rotate, ..Default::default() }),
+        };
+        let shown = client.update_cluster(request).await.expect("updated").into_inner().cluster;
+        assert!(shown.expect("a cluster").unlock_keys.is_empty(), "keys stay inside");
+        let tables = store.view();
+        let stored = &tables.cluster().expect("a cluster").unlock_keys;
+        assert!(stored.len() <= 1 && stored.iter().all(|key| key.subsystem == "swarm-manager"));
+        keys.push(stored.first().map(|key| key.key.clone()));
+    }
+    assert!(keys[0].is_none() && keys[4].is_none());
+    assert!(keys[1].as_ref().is_some_and(|key| key.len() == 32));
+    assert_eq!(keys[1], keys[2]);
+    assert!(keys[3].is_some() && keys[3] != keys[2] && keys[5] != keys[3] && keys[5].is_some());
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ fn written() -> tempfile::TempDir {
             entries: &batch,
             hard_state: Some(&committed),
             snapshot,
-            compact: None,
+            ..LogBatch::default()
         })
         .expect("writes");
     }
@@ -118,7 +118,11 @@ fn a_log_that_was_changed_is_refused() {
         let LogError::Corrupt { place, why } = &error else { panic!("{error}") };
         assert!(place.contains(file) && place.contains(" byte "), "{place} for {reason}");
         assert!(why.contains(reason), "{why} for {reason}");
-        assert!(error.to_string().contains("restore it from a backup or let the member rejoin"));
+        assert!(
+            error
+                .to_string()
+                .contains("leave the swarm with --force and join it anew; else restore a backup")
+        );
         let after: Vec<Vec<u8>> =
             files(dir.path(), "").iter().map(|path| fs::read(path).expect("reads")).collect();
         assert!(before == after, "a log that is refused is left as it is");
@@ -147,7 +151,7 @@ fn a_torn_write_of_something_committed_is_refused_and_not_wiped() {
     let path = &files(dir.path(), ".wal")[0];
     let mut bytes = fs::read(path).expect("reads");
     let end = bytes.iter().rposition(|byte| *byte != 0).expect("has records") + 1;
-    bytes[end - 4..].fill(0);
+    bytes[end - 24..].fill(0);
     fs::write(path, &bytes).expect("writes");
     for _ in 0..2 {
         assert!(matches!(recover(dir.path()), Err(LogError::Corrupt { .. })));

@@ -1,6 +1,7 @@
 //! One suite for both logs here; what a disk, a hand or a loss of power can do to the real one in the rooms below.
 
 mod damage;
+mod flips;
 mod frames;
 mod growth;
 mod kill;
@@ -183,4 +184,49 @@ fn everything_is_sealed() {
     let found = sealed(3).recover().expect("is sound");
     assert_eq!((found.entries, found.snapshot), (all, taken));
     assert!(matches!(sealed(4).recover(), Err(LogError::Sealed { .. })));
+}
+
+/// Seals with the last key, opens with all.
+struct Shifts(Vec<u8>);
+
+impl Sealer for Shifts {
+    fn seal(&self, plain: Vec<u8>) -> Vec<u8> {
+        Shift(*self.0.last().expect("a key")).seal(plain)
+    }
+
+    fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        let opened = self.0.iter().find_map(|key| Shift(*key).open(sealed).ok());
+        opened.ok_or(SealError::UnknownKey)
+    }
+}
+
+#[test]
+fn a_whole_batch_leaves_nothing_of_before() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (all, taken) = (entries(1..9, 1), snapshot(4, 1));
+    let state = HardState { term: 1, commit: 6, ..HardState::default() };
+    let batch = LogBatch {
+        entries: &all,
+        hard_state: Some(&state),
+        snapshot: Some(&taken),
+        ..LogBatch::default()
+    };
+    let open = |keys: &[u8]| DiskLog::open(dir.path(), Arc::new(Shifts(keys.to_vec())));
+    open(&[3]).expect("opens").write(batch).expect("writes");
+    let mut log = open(&[3, 4]).expect("opens");
+    log.recover().expect("the old key is known");
+    let compact = Some(Compact { to: Position { index: 2, term: 1 }, all: false });
+    let again = LogBatch {
+        entries: &all[2..],
+        snapshot: Some(&taken),
+        compact,
+        is_whole: true,
+        ..LogBatch::default()
+    };
+    log.write(again).expect("writes");
+    drop(log);
+    let found = open(&[4]).expect("opens").recover().expect("only the new key is needed");
+    assert_eq!(found.hard_state, state);
+    assert_eq!((found.entries, found.snapshot), (all[2..].to_vec(), taken));
+    assert_eq!(files(dir.path(), "").len(), 3, "a segment, a snapshot, the lock");
 }

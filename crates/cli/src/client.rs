@@ -15,35 +15,35 @@ const VERSION: &str = "v1.40";
 
 /// A daemon's API behind its unix socket.
 #[derive(Debug, Clone)]
-pub(super) struct Client {
+pub(crate) struct Client {
     socket: PathBuf,
 }
 
 impl Client {
-    pub(super) fn new(socket: PathBuf) -> Self {
+    pub(crate) fn new(socket: PathBuf) -> Self {
         Self { socket }
     }
 
     /// Whether the daemon answers.
-    pub(super) async fn answers(&self) -> bool {
+    pub(crate) async fn answers(&self) -> bool {
         self.get("/_ping").await.is_ok()
     }
 
     /// Asks for something; null if the answer has no JSON.
-    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
         let answer = self.send(Method::GET, path, "application/json", Bytes::new()).await?;
         Ok(serde_json::from_slice(&answer).unwrap_or_default())
     }
 
     /// Sends a JSON request.
-    pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         let body = Bytes::from(body.to_string());
         let answer = self.send(Method::POST, path, "application/json", body).await?;
         Ok(serde_json::from_slice(&answer).unwrap_or_default())
     }
 
     /// Sends an archive.
-    pub(super) async fn post_archive(&self, path: &str, archive: Bytes) -> anyhow::Result<()> {
+    pub(crate) async fn post_archive(&self, path: &str, archive: Bytes) -> anyhow::Result<()> {
         let answer = self.send(Method::POST, path, "application/x-tar", archive).await?;
         // A stream of messages was begun with 200 before it was known how it ends.
         let messages = String::from_utf8_lossy(&answer);
@@ -57,11 +57,34 @@ impl Client {
         }
     }
 
+    /// Sends bytes with this header, if there is one, and takes bytes.
+    pub(crate) async fn exchange(
+        &self,
+        path: &str,
+        header: Option<(&str, String)>,
+        body: Bytes,
+    ) -> anyhow::Result<Bytes> {
+        let content = "application/octet-stream";
+        self.send_with(Method::POST, path, content, header, body).await
+    }
+
     async fn send(
         &self,
         method: Method,
         path: &str,
         content: &str,
+        body: Bytes,
+    ) -> anyhow::Result<Bytes> {
+        let sent = self.send_with(method.clone(), path, content, None, body).await;
+        sent.with_context(|| format!("{method} {path}"))
+    }
+
+    async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        content: &str,
+        header: Option<(&str, String)>,
         body: Bytes,
     ) -> anyhow::Result<Bytes> {
         let stream = UnixStream::connect(&self.socket)
@@ -70,18 +93,21 @@ impl Client {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method.clone())
+        let mut request = Request::builder()
+            .method(method)
             .uri(format!("/{VERSION}{path}"))
             .header("Host", "localhost")
-            .header("Content-Type", content)
-            .body(Full::new(body))?;
+            .header("Content-Type", content);
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::new(body))?;
         let answer = sender.send_request(request).await?;
         let status = answer.status();
         let bytes = answer.into_body().collect().await?.to_bytes();
         connection.abort();
         if !status.is_success() {
-            bail!("{method} {path}: {status}: {}", message(&bytes));
+            bail!("{}", message(&bytes));
         }
         Ok(bytes)
     }
