@@ -6,6 +6,10 @@ check:
 test *arguments:
     ./dev test {{arguments}}
 
+# Simulates clusters: `just sim --seeds 0..`, `just sim --seed N`.
+sim *arguments:
+    cargo run -p swarm-sim -- {{arguments}}
+
 demo:
     ./dev demo
 

@@ -18,7 +18,6 @@ mod dependencies;
 mod logs;
 mod reporter;
 mod session;
-mod step;
 mod task_manager;
 mod vigil;
 mod worker;

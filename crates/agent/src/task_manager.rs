@@ -1,4 +1,4 @@
-//! Drives one task: asks [`step`](crate::step) what comes next, lets the controller do it, records and reports.
+//! Drives one task: asks `swarm_lifecycle` what comes next, lets the controller do it, records and reports.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tracing::{debug, info};
 use crate::controller::{Controller, ControllerError};
 use crate::database::Database;
 use crate::reporter::Reporter;
-use crate::step::{Operation, Step, failure, next};
+use swarm_lifecycle::{Operation, Step, failure, next};
 
 /// The first pause before a temporary failure is tried again; it doubles up to [`RETRY_MAX`].
 const RETRY_FIRST: Duration = Duration::from_millis(200);

@@ -1,26 +1,18 @@
-//! Runs the control loops on the leader: shows them every change, lets them plan, and writes their plans.
+//! Runs the control loops on the leader, cycle by cycle, whenever something changed or a loop's time has come.
 //!
-//! All loops run in one transaction on the newest proposed tables, each seeing what the others just planned, until
-//! nothing is left to plan. So a new service becomes assigned tasks in one log entry, which is synced together with
-//! the request that caused it. The decisions are in the rooms `orchestrator`, `allocator` and `scheduler`.
+//! What a cycle does is the store's [`LoopDriver`]; the decisions are in the rooms `orchestrator`, `allocator` and
+//! `scheduler`.
 
-use std::collections::VecDeque;
-use std::time::{Duration, SystemTime};
+use swarm_store::{ControlLoop, Error, LoopDriver, Store};
+use tracing::{debug, error};
 
-use swarm_store::{Change, ControlLoop, Error, Store, Transaction, Write};
-use tracing::{debug, error, warn};
-
-/// One log entry carries as many changes at most; what is planned beyond goes into the next. Keeps entries near 1 MiB.
-const WRITES_PER_ENTRY_MAX: usize = 1000;
-/// The loops react to each other at most so often in a row; more means that two of them disagree.
-const ROUNDS_MAX: usize = 32;
-/// After a cycle that did not settle, the loops rest this long.
-const UNSETTLED_PAUSE: Duration = Duration::from_secs(1);
+/// After a cycle that did not settle, the loops rest this long whatever happens.
+const UNSETTLED_PAUSE: std::time::Duration = LoopDriver::UNSETTLED_PAUSE;
 
 /// Runs `loops` until leadership is lost.
 pub(crate) async fn run(store: Store, mut loops: Vec<Box<dyn ControlLoop>>) {
     store.attach_feed();
-    let mut driver = Driver { backlog: VecDeque::new(), resync: true };
+    let mut driver = LoopDriver::default();
     loop {
         let cycle =
             store.propose(|transaction| Ok::<_, Error>(driver.cycle(&mut loops, transaction)));
@@ -50,93 +42,4 @@ pub(crate) async fn run(store: Store, mut loops: Vec<Box<dyn ControlLoop>>) {
     }
     store.detach_feed();
     debug!("the control loops ended with the leadership");
-}
-
-struct Driver {
-    /// Planned and not yet written.
-    backlog: VecDeque<Write>,
-    resync: bool,
-}
-
-impl Driver {
-    fn restart(&mut self) {
-        self.backlog.clear();
-        self.resync = true;
-    }
-
-    /// One transaction's worth of work; returns how long the loops may rest if nothing happens, or none for ever.
-    fn cycle(
-        &mut self,
-        loops: &mut [Box<dyn ControlLoop>],
-        transaction: &mut Transaction<'_>,
-    ) -> Option<Duration> {
-        let now = transaction.now();
-        let batch = transaction.drain_feed();
-        if batch.resync || self.resync {
-            self.restart();
-            self.resync = false;
-            for control_loop in &mut *loops {
-                control_loop.resync(now, transaction.tables());
-            }
-        }
-        for change in &batch.changes {
-            show(loops, now, transaction, change);
-        }
-        for _ in 0..ROUNDS_MAX {
-            let mut quiet = true;
-            for index in 0..loops.len() {
-                if self.backlog.is_empty() {
-                    self.backlog.extend(loops[index].plan(now, transaction.tables()));
-                }
-                quiet &= self.backlog.is_empty();
-                self.write(loops, now, transaction);
-                if self.resync || !self.backlog.is_empty() {
-                    return Some(Duration::ZERO);
-                }
-            }
-            if quiet {
-                return rest(loops, now);
-            }
-        }
-        warn!("the control loops did not settle");
-        Some(UNSETTLED_PAUSE)
-    }
-
-    /// Writes the backlog as far as the entry has room, and shows every loop what came of it.
-    fn write(
-        &mut self,
-        loops: &mut [Box<dyn ControlLoop>],
-        now: SystemTime,
-        transaction: &mut Transaction<'_>,
-    ) {
-        while transaction.changes().len() < WRITES_PER_ENTRY_MAX
-            && let Some(write) = self.backlog.pop_front()
-        {
-            if let Err(error) = transaction.write(write) {
-                // A request came between a plan and its writing: plan anew.
-                debug!(%error, "a planned write no longer fits");
-                return self.restart();
-            }
-            if let Some(change) = transaction.changes().last().cloned() {
-                show(loops, now, transaction, &change);
-            }
-        }
-    }
-}
-
-fn show(
-    loops: &mut [Box<dyn ControlLoop>],
-    now: SystemTime,
-    transaction: &Transaction<'_>,
-    change: &Change,
-) {
-    for control_loop in loops {
-        control_loop.observe(now, transaction.tables(), change);
-    }
-}
-
-fn rest(loops: &[Box<dyn ControlLoop>], now: SystemTime) -> Option<Duration> {
-    let wakeup = loops.iter().filter_map(|control_loop| control_loop.wakeup()).min()?;
-    // Not below a millisecond: a loop that names a passed instant must not spin.
-    Some(wakeup.duration_since(now).unwrap_or_default().max(Duration::from_millis(1)))
 }

@@ -28,6 +28,7 @@ mod node_ca;
 mod presence;
 mod reform;
 mod role_manager;
+pub mod roles;
 mod services;
 mod term;
 

@@ -7,7 +7,7 @@ use swarm_proto::v1::{Peer, RaftMember, WeightedPeer};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use crate::group::{Group, joining};
+use crate::group::{Group, joining, tells_removal};
 
 /// The weight by which agents choose among managers (SwarmKit's `remotes.DefaultObservationWeight`).
 const PEER_WEIGHT: i64 = 10;
@@ -103,6 +103,8 @@ pub(crate) async fn present(group: Group, own: RaftMember, remotes: Vec<String>)
             );
             match joining::join(&group.materials, &known, &own.addr, Some(own.raft_id)).await {
                 Ok(answer) => group.members.introduce(answer.members),
+                // Without an entry in its log, a member hears of its removal in no other way.
+                Err(status) if tells_removal(&status) => return group.transport.note_removed(),
                 Err(status) => debug!(%status, "the other managers do not take note of this one"),
             }
         }

@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-use swarm_proto::v1::{Node, NodeRole};
 use swarm_store::{Change, Commit, Delta, Error, Store, Tables};
 use tracing::{info, warn};
 
 use crate::group::Group;
+use crate::roles;
 
 /// What could not be done, as a quorum would be lost, is tried again after this. SwarmKit waits 5 s.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ pub(crate) async fn run(store: Store, group: Group) {
 fn concerns_roles(commit: &Commit) -> bool {
     commit.resync
         || commit.changes.iter().any(|change| match change {
-            Change::Node(Delta { new: Some(node), .. }) => node.role != desired(node),
+            Change::Node(Delta { new: Some(node), .. }) => node.role != roles::desired(node),
             Change::Node(Delta { new: None, .. }) => true,
             _ => false,
         })
@@ -55,36 +55,12 @@ fn concerns_roles(commit: &Commit) -> bool {
 /// One pass over all nodes and members; tells whether nothing is left to do.
 async fn reconcile(store: &Store, group: &Group, tables: &Tables) -> Result<bool, Error> {
     let mut settled = true;
-    for member in group.members.list() {
-        // A member's node exists before it joins: without a node it was removed.
-        let leaves = match tables.get::<Node>(&member.node_id) {
-            None => true,
-            Some(node) => desired(node) == NodeRole::Worker as i32,
-        };
-        if leaves {
-            settled &= remove(group, member.raft_id, &member.node_id).await;
-        }
+    for member in roles::leaving(tables, group.members.list()) {
+        settled &= remove(group, member.raft_id, &member.node_id).await;
     }
-    let wrong: Vec<String> = tables
-        .iter::<Node>()
-        .filter(|node| node.role != desired(node))
-        // A demoted manager keeps its role until it has left the group.
-        .filter(|node| node.role() == NodeRole::Worker || group.member_of(&node.id).is_none())
-        .map(|node| node.id.clone())
-        .collect();
+    let wrong = roles::wrong(tables, &group.members.list());
     if !wrong.is_empty() {
-        store
-            .update(|transaction| {
-                for node_id in &wrong {
-                    let Some(node) = transaction.get::<Node>(node_id) else { continue };
-                    let role = desired(node);
-                    if node.role != role {
-                        transaction.update(Node { role, ..Node::clone(node) })?;
-                    }
-                }
-                Ok::<_, Error>(())
-            })
-            .await?;
+        store.update(|transaction| roles::correct(transaction, &wrong)).await?;
         info!(nodes = ?wrong, "roles changed");
     }
     Ok(settled)
@@ -110,8 +86,4 @@ async fn remove(group: &Group, raft_id: u64, node_id: &str) -> bool {
             false
         }
     }
-}
-
-fn desired(node: &Node) -> i32 {
-    node.spec.as_ref().map_or(node.role, |spec| spec.desired_role)
 }

@@ -304,6 +304,44 @@ async fn another_nodes_data_is_refused_and_a_new_address_is_followed() {
     third.stop().await;
 }
 
+/// A member knows nobody before its log has its first entry, so nobody tells it when they are addressed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manager_that_was_removed_before_its_first_entry_hears_of_it() {
+    let world = World::new();
+    let (first, addr) = world.found("n1").await;
+    for id in ["n2", "n3"] {
+        create_node(first.store(), id, NodeRole::Manager).await;
+    }
+    let second = world.join("n2", &addr).await.expect("joined");
+    world.join("n3", &addr).await.expect("joined").stop().await;
+    let data = world.folder.path().join("n3");
+    for entry in std::fs::read_dir(&data).expect("reads") {
+        let entry = entry.expect("reads");
+        if entry.file_name() != "member.json" {
+            std::fs::remove_file(entry.path()).expect("is a file");
+        }
+    }
+    // Demoted and promoted again while it is away.
+    for role in [NodeRole::Worker, NodeRole::Manager] {
+        write(&[&first, &second], |tx| {
+            let mut node = tx.get::<Node>("n3").map(|node| Node::clone(node)).expect("is there");
+            node.spec.get_or_insert_default().desired_role = role.into();
+            tx.update(node)
+        })
+        .await;
+        await_state(first.store(), |tables| {
+            tables.get::<Node>("n3").is_some_and(|node| node.role() == role)
+        })
+        .await;
+    }
+    let third = world.config("n3", &data, &[&addr]).await;
+    let third = Manager::start(third).await.expect("started");
+    within(third.removed()).await;
+    for manager in [third, second, first] {
+        manager.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn managers_whose_certificates_expired_meet_again_and_renew_them() {
     let world = World::new();

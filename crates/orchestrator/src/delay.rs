@@ -39,6 +39,13 @@ impl Delay {
         (runs && now < *until).then_some(*until)
     }
 
+    /// The same delay, but none of it later than if it began now: the clock may have been set back since it began.
+    pub(crate) fn no_later(&self, now: SystemTime, task: &Task) -> Self {
+        let latest = now + OLD_TASK_TIMEOUT;
+        let wait_for = self.wait_for.as_ref().map(|(old, until)| (old.clone(), latest.min(*until)));
+        Self { start_at: self.start_at.min(now + restart_delay(task)), wait_for, ..*self }
+    }
+
     /// The delay of a task that an earlier leader left desired READY: what remains of its restart delay, and whichever task
     /// of its slot is still on its way out.
     pub(crate) fn reconstruct(now: SystemTime, tables: &Tables, task: &Task) -> Self {
@@ -54,5 +61,27 @@ impl Delay {
             .find(|other| other.id != task.id && !is_runnable(other) && !is_stopped(other));
         let wait_for = predecessor.map(|other| (other.id.clone(), now + OLD_TASK_TIMEOUT));
         Self { start_at, wait_for, failed: is_dead(task) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delay_is_cut_where_the_clock_went_back() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let delay = Delay {
+            start_at: at(1005),
+            wait_for: Some(("old".to_owned(), at(1060))),
+            failed: true,
+        };
+        for (now, start_at, until) in [(1000, 1005, 1060), (1003, 1005, 1060), (10, 15, 70)] {
+            // Without a policy of its own a task waits for five seconds.
+            let cut = delay.no_later(at(now), &Task::default());
+            assert_eq!(cut.start_at, at(start_at), "at {now}");
+            assert_eq!(cut.wait_for, Some(("old".to_owned(), at(until))), "at {now}");
+            assert!(cut.failed);
+        }
     }
 }

@@ -70,7 +70,7 @@ impl Restarts {
         for task in tables.iter::<Task>().filter(ready) {
             let delay = known
                 .get(&task.id)
-                .cloned()
+                .map(|delay| delay.no_later(now, task))
                 .unwrap_or_else(|| Delay::reconstruct(now, tables, task));
             self.insert(&task.id, delay);
         }

@@ -16,7 +16,7 @@ pub mod wire;
 
 pub use driver::{
     Capture, Committed, Leadership, MachineError, MemberChange, Outgoing, RaftConfig, RaftNode,
-    Role, Seed, StateMachine, Status, Transport,
+    Role, Seed, StateMachine, Status, Stepped, Transport,
 };
 pub use error::RaftError;
 pub use log::{LogError, LogStore, Position, has_log};

@@ -14,7 +14,8 @@ pub trait ControlLoop: Send {
     /// The loop's name in logs.
     fn name(&self) -> &'static str;
 
-    /// Forgets everything and starts from the tables.
+    /// Forgets everything and starts from the tables; also when the clock was set back, so no instant that was kept may
+    /// be later than it would be if it was decided now.
     fn resync(&mut self, now: SystemTime, tables: &Tables);
 
     /// Takes note of a change that the tables already contain.

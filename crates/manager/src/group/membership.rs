@@ -9,14 +9,13 @@ use std::time::Duration;
 use prost::Message as _;
 use swarm_ca::{Authorizer, ForwardedCaller, Identity, PeerIdentity, Role};
 use swarm_proto::v1::raft_membership_server::RaftMembership;
-use swarm_proto::v1::{
-    JoinRequest, JoinResponse, LeaveRequest, LeaveResponse, Node, NodeRole, RaftMember,
-};
+use swarm_proto::v1::{JoinRequest, JoinResponse, LeaveRequest, LeaveResponse, RaftMember};
 use swarm_raft::MemberChange;
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
 
 use super::{ChangeError, Group, MEMBER_REMOVED, RAFT_ID_HEADER, health};
+use crate::roles;
 
 /// How long a new member may take to answer on the address that it told.
 const HEALTH_MAX: Duration = Duration::from_secs(5);
@@ -51,12 +50,9 @@ impl MembershipService {
 
     /// A demoted node that has not heard of it yet must not come back.
     fn must_be_manager(&self, node_id: &str) -> Result<(), Status> {
-        let tables = self.group.store.view();
-        let node = tables.get::<Node>(node_id);
-        let desired = node.and_then(|node| node.spec.as_ref()).map(|spec| spec.desired_role());
-        match desired {
-            Some(NodeRole::Manager) => Ok(()),
-            _ => Err(Status::failed_precondition(format!(
+        match roles::may_join(&self.group.store.view(), node_id) {
+            true => Ok(()),
+            false => Err(Status::failed_precondition(format!(
                 "node {node_id} is not a manager of this swarm: promote it, or join it anew"
             ))),
         }
@@ -75,13 +71,19 @@ impl MembershipService {
         health::check(&self.group.materials, &addr, HEALTH_MAX).await?;
         let mut known = self.group.member_of(&identity.node_id);
         if own.is_some() && known.as_ref().map(|member| member.raft_id) != own {
-            return Err(Status::not_found(MEMBER_REMOVED));
+            // A leader that does not know it yet that it is one no longer, may not know its newest members.
+            return Err(match own.is_some_and(|own| self.group.members.is_removed(own)) {
+                true => Status::not_found(MEMBER_REMOVED),
+                false => Status::unavailable("raft: this member is not known here"),
+            });
         }
         if own.is_none()
             && let Some(lost) = known.take()
         {
             warn!(node.id = identity.node_id, raft.id = lost.raft_id, "a manager has lost its log");
             self.group.remove_now(lost.raft_id).await?;
+            // It may have been demoted meanwhile, and who is no member could be made a worker before it is one again.
+            self.must_be_manager(&identity.node_id)?;
         }
         let raft_id = match &known {
             Some(member) if member.addr == addr => return Ok(self.answer(member.clone())),

@@ -29,14 +29,21 @@ use swarm_raft::{MemberChange, Members, RaftError, RaftNode};
 use swarm_store::Store;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
+use tonic::{Code, Status};
 
 use crate::control::{RaftMember, RaftMembership};
+use crate::roles;
 pub(crate) use membership::MembershipService;
 pub(crate) use service::RaftService;
 pub(crate) use transport::PeerTransport;
 
 /// What a member that was removed is told (SwarmKit's `ErrMemberRemoved`).
 pub(crate) const MEMBER_REMOVED: &str = "raft: member was removed from the cluster";
+/// Whether an answer is for a member that was removed.
+pub(crate) fn tells_removal(status: &Status) -> bool {
+    status.code() == Code::NotFound && status.message() == MEMBER_REMOVED
+}
+
 /// Where the sender of a Raft message is dialled, told with each: who comes back on another address is followed at
 /// once, by its certificate.
 pub(crate) const ADDRESS_HEADER: &str = "swarm-addr";
@@ -106,7 +113,7 @@ impl Group {
         let Some(node) = self.node() else { return false };
         let status = node.status();
         let is_active = |id: u64| id == status.id || self.transport.is_active(id);
-        can_remove(&status.voters, raft_id, is_active)
+        roles::can_remove(&status.voters, raft_id, is_active)
     }
 
     /// Removes a member, unless the rest would lose its quorum.
@@ -211,40 +218,5 @@ impl RaftMembership for Group {
 
     fn can_remove(&self, raft_id: u64) -> bool {
         Group::can_remove(self, raft_id)
-    }
-}
-
-/// Whether a majority of the voters that remain is in reach.
-fn can_remove(voters: &[u64], raft_id: u64, is_active: impl Fn(u64) -> bool) -> bool {
-    let rest: Vec<u64> = voters.iter().copied().filter(|voter| *voter != raft_id).collect();
-    let active = rest.iter().filter(|voter| is_active(**voter)).count();
-    active > rest.len() / 2
-}
-
-#[cfg(test)]
-mod tests {
-    use super::can_remove;
-
-    #[test]
-    fn a_quorum_must_remain() {
-        let ids = |count: u64| (1..=count).collect::<Vec<_>>();
-        // Voters, how many of them are out of reach (the last ones), who is to go.
-        for (voters, lost, raft_id, expect) in [
-            (1, 0, 1, false),
-            (2, 0, 1, true),
-            (2, 1, 2, true),
-            (2, 1, 1, false),
-            (3, 0, 3, true),
-            (3, 1, 3, true),
-            (3, 1, 2, false),
-            (5, 2, 5, true),
-            (5, 2, 1, false),
-            (9, 4, 1, false),
-            (9, 4, 9, true),
-        ] {
-            let is_active = |id| id <= voters - lost;
-            let can = can_remove(&ids(voters), raft_id, is_active);
-            assert_eq!(can, expect, "{voters} voters, {lost} lost, {raft_id} goes");
-        }
     }
 }

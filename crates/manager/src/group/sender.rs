@@ -14,13 +14,13 @@ use swarm_raft::Outgoing;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt as _;
 use tonic::metadata::MetadataValue;
-use tonic::{Code, Request, Status};
+use tonic::{Request, Status};
 use tracing::{debug, error};
 
 use super::merge::merged;
 use super::pieces::{PIECE_BYTES_MAX, cut};
 use super::transport::{Contact, Shared};
-use super::{ADDRESS_HEADER, MEMBER_REMOVED};
+use super::{ADDRESS_HEADER, tells_removal};
 
 /// A member that does not take a heartbeat in this time is not in reach.
 const SMALL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -109,7 +109,7 @@ impl Sender {
     }
 
     fn failed(&mut self, status: &Status) {
-        if status.code() == Code::NotFound && status.message() == MEMBER_REMOVED {
+        if tells_removal(status) {
             self.shared.note_removed();
         }
         // A dead connection may look alive for long; a new one tells.

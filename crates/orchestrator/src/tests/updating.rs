@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use swarm_proto::timestamp::from_duration;
+use swarm_proto::v1::node_spec::Availability;
+use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::update_config::{FailureAction, UpdateOrder};
 use swarm_proto::v1::update_status::UpdateState;
-use swarm_proto::v1::{Service, Task, TaskState, UpdateConfig};
+use swarm_proto::v1::{GlobalService, ReplicatedService, Service, Task, TaskState, UpdateConfig};
 
 use super::world::{World, image, is_running, set_image, state};
 
@@ -191,4 +193,41 @@ fn a_rollback_without_a_previous_specification_pauses() {
     world.pass(100);
     let (state, text) = status(&world);
     assert_eq!((state, running(&world, "alpine")), (UpdateState::Paused, 1), "{text}");
+}
+
+#[test]
+fn an_update_does_not_wait_for_a_task_whose_node_went_before_it_came_up() {
+    type Leave = fn(&mut World, &str);
+    let drain: Leave = |world, node| world.availability(node, Availability::Drain);
+    for (order, leave) in [UpdateOrder::StopFirst, UpdateOrder::StartFirst]
+        .into_iter()
+        .flat_map(|order| [(order, drain), (order, World::down as Leave)])
+    {
+        for mode in
+            [Mode::Global(GlobalService {}), Mode::Replicated(ReplicatedService { replicas: 3 })]
+        {
+            let mut world = World::new(3);
+            world.service("s", mode);
+            let failure_action = FailureAction::Continue as i32;
+            let config = UpdateConfig { order: order as i32, failure_action, ..config(1, 0) };
+            world.change::<Service>("s", |service| {
+                service.spec.get_or_insert_default().update = Some(config);
+            });
+            world.pass(60);
+            world.update("s", |spec| set_image(spec, "new"));
+            // The first new task is placed, and its node goes before the agent has heard of it.
+            world.plan();
+            while world.tables.iter::<Task>().all(|task| image(task) != Some("new")) {
+                world.agents();
+                world.plan();
+            }
+            let new = world.tables.iter::<Task>().find(|task| image(task) == Some("new"));
+            let node = new.map(|task| task.node_id.clone()).expect("was made");
+            leave(&mut world, &node);
+            world.pass(120);
+            let expect = if matches!(mode, Mode::Global(_)) { 2 } else { 3 };
+            assert_eq!(running(&world, "new"), expect, "{order:?} {mode:?} {node}");
+            assert_eq!(status(&world).0, UpdateState::Completed, "{order:?} {mode:?} {node}");
+        }
+    }
 }

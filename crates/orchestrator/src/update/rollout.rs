@@ -209,6 +209,11 @@ impl Rollout {
             return (self.rest(plan.now), false);
         };
         let state = observed(&new);
+        // Its node went before it came up, and nobody may ever report on it: what the slot has by now is looked at.
+        if state < TaskState::Running as i32 && new.desired_state > TaskState::Running as i32 {
+            self.queue.push_back(slot);
+            return (self.rest(plan.now), false);
+        }
         if restarts.is_delayed(&task) || state < TaskState::Running as i32 {
             return (Worker::Starting { slot, task }, true);
         }

@@ -32,15 +32,23 @@ pub struct MemberOptions {
     pub election_ticks: usize,
     /// Ticks between a leader's heartbeats.
     pub heartbeat_ticks: usize,
-    /// Election timeouts lie in `election_ticks..election_ticks_max`; one more than `election_ticks` makes them fixed,
-    /// which is how a simulation takes the chance out of them.
+    /// Election timeouts lie in `election_ticks..election_ticks_max`.
     pub election_ticks_max: usize,
+    /// Where set, timeouts follow from this and the term, instead of from the process's randomness: how a simulation
+    /// takes the chance out of them.
+    pub election_seed: Option<u64>,
 }
 
 impl MemberOptions {
     /// SwarmKit's settings: an election after 10 to 20 ticks, a heartbeat each tick.
     pub fn new(id: u64) -> Self {
-        Self { id, election_ticks: 10, heartbeat_ticks: 1, election_ticks_max: 20 }
+        Self {
+            id,
+            election_ticks: 10,
+            heartbeat_ticks: 1,
+            election_ticks_max: 20,
+            election_seed: None,
+        }
     }
 
     fn config(&self, applied: u64) -> Config {
@@ -74,6 +82,30 @@ pub struct Member {
     offer_idle_ticks: usize,
     /// The ticks after which it is dropped: a follower asks again within a few heartbeats, or it is gone.
     offer_idle_ticks_max: usize,
+    timeouts: Option<Timeouts>,
+}
+
+/// Election timeouts without chance; see [`MemberOptions::election_seed`].
+struct Timeouts {
+    seed: u64,
+    ticks_min: u64,
+    ticks_max: u64,
+}
+
+impl Timeouts {
+    fn of(options: &MemberOptions) -> Option<Self> {
+        let (ticks_min, ticks_max) =
+            (options.election_ticks as u64, options.election_ticks_max as u64);
+        options.election_seed.map(|seed| Self { seed, ticks_min, ticks_max })
+    }
+
+    /// The timeout of a member in a term: spread by SplitMix64's mixing function.
+    fn ticks(&self, id: u64, term: u64) -> u64 {
+        let mut mixed = self.seed ^ id.rotate_left(32) ^ term.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        self.ticks_min + (mixed ^ (mixed >> 31)) % (self.ticks_max - self.ticks_min).max(1)
+    }
 }
 
 impl Member {
@@ -86,12 +118,29 @@ impl Member {
         let config = options.config(position(&recovered.snapshot).index);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&config, Window::new(recovered), &logger)?;
-        Ok(Self { raw, offer_idle_ticks: 0, offer_idle_ticks_max: options.election_ticks })
+        let mut member = Self {
+            raw,
+            offer_idle_ticks: 0,
+            offer_idle_ticks_max: options.election_ticks,
+            timeouts: Timeouts::of(options),
+        };
+        member.set_timeout();
+        Ok(member)
+    }
+
+    /// Puts the timeout of this term in place of one that came about by chance. An input draws one at most, and none
+    /// is looked at before the next input.
+    fn set_timeout(&mut self) {
+        if let Some(timeouts) = &self.timeouts {
+            let ticks = timeouts.ticks(self.id(), self.term());
+            self.raw.raft.set_randomized_election_timeout(ticks as usize);
+        }
     }
 
     /// Time passes.
     pub fn tick(&mut self) {
         self.raw.tick();
+        self.set_timeout();
         let sending =
             self.raw.raft.prs().iter().any(|(_, peer)| peer.state == raft::ProgressState::Snapshot);
         self.offer_idle_ticks = if sending { 0 } else { self.offer_idle_ticks + 1 };
@@ -121,6 +170,7 @@ impl Member {
         if message.from != self.id() {
             // Unknown peers and outdated terms: both are part of a changing group, and Raft repeats what matters.
             let _ = self.raw.step(message);
+            self.set_timeout();
         }
     }
 
@@ -128,6 +178,7 @@ impl Member {
     pub fn campaign(&mut self) {
         // Refused while unapplied membership changes are committed; the timeout tries again.
         let _ = self.raw.campaign();
+        self.set_timeout();
     }
 
     /// Appends a proposal to the leader's log and tells its place there.
@@ -293,6 +344,12 @@ impl Member {
         // An entry that no version of ours or etcd's wrote changes nothing, on every member alike.
         let change = ConfChange::parse_from_bytes(&entry.data).ok()?;
         let members = self.raw.apply_conf_change(&change).ok()?;
+        if self.is_leader() && !members.voters.contains(&self.id()) {
+            // The `raft` crate leaves a removed leader in office, and panics when that commits another entry. It need
+            // not have asked for it itself: the entry may be an earlier leader's.
+            self.raw.raft.bcast_append();
+            self.raw.raft.become_follower(self.term(), raft::INVALID_ID);
+        }
         Some(Change { change, members })
     }
 

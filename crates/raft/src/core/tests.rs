@@ -35,6 +35,7 @@ impl Host {
             election_ticks: ticks,
             heartbeat_ticks: 1,
             election_ticks_max: ticks + 1,
+            election_seed: None,
         };
         self.member = Some(Member::new(&options, &recovered).expect("starts"));
     }
@@ -358,6 +359,24 @@ fn a_group_grows_from_one_to_three_and_shrinks() {
     let mut voters = group.member(3).members().voters;
     voters.sort_unstable();
     assert_eq!(voters, [2, 3]);
+}
+
+#[test]
+fn a_leader_that_is_removed_steps_down() {
+    let mut group = Group::of(3);
+    let leader = group.elect();
+    let member = group.member(leader);
+    member.propose_change(ConfChangeType::RemoveNode, leader, Vec::new()).expect("leads");
+    // What is behind the removal is committed by the others, and must not be by the removed one.
+    member.propose(bytes(&[1])).expect("leads");
+    member.propose(bytes(&[2])).expect("leads");
+    group.settle();
+    assert!(!group.member(leader).is_leader());
+    group.tick(40);
+    let next = group.leader().expect("the others elect another");
+    assert_ne!(next, leader);
+    group.propose(next, 3).expect("leads");
+    assert_eq!(group.hosts[&next].state, [1, 2, 3]);
 }
 
 #[test]

@@ -11,11 +11,13 @@ mod outstanding;
 mod reform;
 mod snapshots;
 mod status;
+mod stepped;
 mod thread;
 
 pub use config::{RaftConfig, Seed};
 pub use node::RaftNode;
 pub use status::{Role, Status};
+pub use stepped::Stepped;
 
 /// An entry that a majority has on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The handle to a running member.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use raft::eraftpb::ConfChangeType;
@@ -10,7 +10,8 @@ use tokio::sync::{oneshot, watch};
 use super::inbox::{Done, Input};
 use super::reform::{self, Reform};
 use super::snapshots::Snapshots;
-use super::thread::Thread;
+use super::stepped::Stepped;
+use super::thread::Driver;
 use super::{Capture, MemberChange, RaftConfig, StateMachine, Status, Transport};
 use crate::core::Member;
 use crate::error::RaftError;
@@ -63,10 +64,39 @@ impl RaftNode {
     /// As [`RaftNode::start`].
     pub fn start_on(
         config: RaftConfig,
+        log: Box<dyn LogStore>,
+        machine: Box<dyn StateMachine>,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self, RaftError> {
+        let (node, driver, inputs) = Self::assemble(config, log, machine, transport)?;
+        let thread = std::thread::Builder::new()
+            .name("raft".to_owned())
+            .spawn(move || driver.run(&inputs))
+            .map_err(RaftError::Thread)?;
+        *node.thread() = Some(thread);
+        Ok(node)
+    }
+
+    /// As [`RaftNode::start_on`], without a thread: the caller takes the member's turns.
+    ///
+    /// # Errors
+    /// As [`RaftNode::start`].
+    pub fn stepped(
+        config: RaftConfig,
+        log: Box<dyn LogStore>,
+        machine: Box<dyn StateMachine>,
+        transport: Arc<dyn Transport>,
+    ) -> Result<(Self, Stepped), RaftError> {
+        let (node, driver, inputs) = Self::assemble(config, log, machine, transport)?;
+        Ok((node, Stepped::new(driver, inputs)))
+    }
+
+    fn assemble(
+        config: RaftConfig,
         mut log: Box<dyn LogStore>,
         mut machine: Box<dyn StateMachine>,
         transport: Arc<dyn Transport>,
-    ) -> Result<Self, RaftError> {
+    ) -> Result<(Self, Driver, mpsc::Receiver<Input>), RaftError> {
         let recovered = recover(&config, log.as_mut())?;
         if !recovered.snapshot.is_empty() {
             let restored = machine.restore(&recovered.snapshot.data);
@@ -79,14 +109,10 @@ impl RaftNode {
         let gauges = Arc::new(Gauges::default());
         let (index, bytes) = (position(&recovered.snapshot).index, member.window_bytes());
         let snapshots = Snapshots::new(Arc::downgrade(&inbox), index, bytes);
-        let thread =
-            Thread::new(config, member, snapshots, log, machine, transport, status, gauges.clone());
-        let thread = std::thread::Builder::new()
-            .name("raft".to_owned())
-            .spawn(move || thread.run(&inputs))
-            .map_err(RaftError::Thread)?;
-        let shared = Shared { inbox, status: watcher, gauges, thread: Mutex::new(Some(thread)) };
-        Ok(Self { shared: Arc::new(shared) })
+        let driver =
+            Driver::new(config, member, snapshots, log, machine, transport, status, gauges.clone());
+        let shared = Shared { inbox, status: watcher, gauges, thread: Mutex::default() };
+        Ok((Self { shared: Arc::new(shared) }, driver, inputs))
     }
 
     /// Proposes an entry. The receiver tells its index once it is committed and applied here, or why not.
@@ -217,10 +243,14 @@ impl RaftNode {
     pub fn shutdown(&self) {
         // A thread that has ended already is what is wanted.
         let _ = self.put(Input::Shutdown);
-        let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.thread().take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the raft thread panicked");
         }
+    }
+
+    fn thread(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn put(&self, input: Input) -> Result<(), RaftError> {

@@ -13,11 +13,20 @@ use crate::error::RaftError;
 use crate::log::{LogError, SnapshotWriter, position};
 use crate::metrics;
 
+/// The snapshot under way.
+enum Running {
+    Thread(JoinHandle<()>),
+    /// It was taken at once, and the news of it waits in the inbox.
+    Taken,
+}
+
 /// When snapshots are taken, and who waits for one.
 pub(super) struct Snapshots {
     /// The inbox, as long as anybody can still put something in.
     inbox: Weak<Sender<Input>>,
-    running: Option<JoinHandle<()>>,
+    running: Option<Running>,
+    /// Whether they are taken on the raft thread itself, which then stops for them.
+    pub(super) is_inline: bool,
     /// The newest snapshot that the log has.
     index: u64,
     /// What was applied when the last one was begun.
@@ -40,6 +49,7 @@ impl Snapshots {
         Self {
             inbox,
             running: None,
+            is_inline: false,
             index,
             begun: index,
             bytes,
@@ -96,9 +106,14 @@ impl Snapshots {
             // A member that has stopped needs none.
             let _ = inbox.send(Input::SnapshotMade(Box::new(made)));
         };
+        if self.is_inline {
+            work();
+            self.running = Some(Running::Taken);
+            return;
+        }
         let spawned = std::thread::Builder::new().name("raft-snapshot".to_owned()).spawn(work);
         match spawned {
-            Ok(thread) => self.running = Some(thread),
+            Ok(thread) => self.running = Some(Running::Thread(thread)),
             Err(source) => self.failed(|| RaftError::Thread(copied(&source))),
         }
     }
@@ -164,7 +179,9 @@ impl Snapshots {
     }
 
     fn join(&mut self) {
-        if self.running.take().is_some_and(|thread| thread.join().is_err()) {
+        if let Some(Running::Thread(thread)) = self.running.take()
+            && thread.join().is_err()
+        {
             tracing::error!("taking a snapshot panicked");
         }
     }

@@ -1,4 +1,5 @@
-//! The raft thread: takes what waits, lets the core decide, carries out its orders.
+//! One turn of a member: takes what waits, lets the core decide, carries out its orders. [`Driver::run`] is the raft
+//! thread; a simulation takes the turns itself, by [`super::stepped`].
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,8 +35,8 @@ fn causes(error: &dyn std::error::Error) -> String {
     chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// The thread's state.
-pub(super) struct Thread {
+/// A member at work: the thread's state.
+pub(super) struct Driver {
     config: RaftConfig,
     member: Member,
     log: Box<dyn LogStore>,
@@ -56,7 +57,7 @@ pub(super) struct Thread {
     snapshots: Snapshots,
 }
 
-impl Thread {
+impl Driver {
     #[expect(
         clippy::too_many_arguments,
         reason = "called once, by the handle that has just made each of them"
@@ -90,18 +91,87 @@ impl Thread {
         }
     }
 
+    /// Snapshots are taken by the turn that begins them.
+    pub(super) fn take_snapshots_inline(&mut self) {
+        self.snapshots.is_inline = true;
+    }
+
+    /// The raft thread.
     pub(super) fn run(mut self, inputs: &Receiver<Input>) {
-        let raft_id = self.member.id();
         // A panic of the algorithm's, which asserts its invariants, ends the member as any failure does.
         let served = catch_unwind(AssertUnwindSafe(|| self.serve(inputs)));
         let served = served.unwrap_or_else(|panic| Err(RaftError::panicked(panic.as_ref())));
-        let failure = match served {
+        self.stop(&served);
+    }
+
+    fn serve(&mut self, inputs: &Receiver<Input>) -> Result<(), RaftError> {
+        self.begin()?;
+        let mut next_tick = Instant::now() + self.config.tick;
+        loop {
+            let wait = next_tick.saturating_duration_since(Instant::now());
+            let first = match inputs.recv_timeout(wait) {
+                Ok(input) => Some(input),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return self.flush(),
+            };
+            if !self.take_all(first.into_iter().chain(inputs.try_iter().take(BATCH_MAX)))? {
+                return Ok(());
+            }
+            if Instant::now() >= next_tick {
+                self.tick();
+                // After a stall time goes on from now: a burst of ticks would start needless elections.
+                next_tick = Instant::now() + self.config.tick;
+            }
+            self.settle()?;
+        }
+    }
+
+    /// What comes before the first input. A member that is alone leads at once.
+    pub(super) fn begin(&mut self) -> Result<(), RaftError> {
+        self.pump()?;
+        if self.member.is_alone() {
+            self.member.campaign();
+            self.pump()?;
+        }
+        Ok(())
+    }
+
+    /// Takes these inputs; whether the member goes on.
+    pub(super) fn take_all(
+        &mut self,
+        inputs: impl Iterator<Item = Input>,
+    ) -> Result<bool, RaftError> {
+        for input in inputs {
+            if matches!(input, Input::Shutdown) {
+                return self.flush().map(|()| false);
+            }
+            self.take(input)?;
+        }
+        Ok(true)
+    }
+
+    /// A tick has passed.
+    pub(super) fn tick(&mut self) {
+        self.ticks += 1;
+        self.member.tick();
+    }
+
+    /// Carries out what follows from inputs and ticks.
+    pub(super) fn settle(&mut self) -> Result<(), RaftError> {
+        self.append_held();
+        self.pump()
+    }
+
+    /// The member ends, with this result.
+    pub(super) fn stop(&mut self, result: &Result<(), RaftError>) {
+        let raft_id = self.member.id();
+        let failure = match result {
             Ok(()) => {
                 tracing::debug!(raft.id = raft_id, "raft member stopped");
                 None
             }
             Err(error) => {
-                let causes = causes(&error);
+                let causes = causes(error);
                 tracing::error!(raft.id = raft_id, error = causes, "raft member failed");
                 Some(causes)
             }
@@ -118,37 +188,6 @@ impl Thread {
             status.failure = failure;
         });
         self.snapshots.stop();
-    }
-
-    fn serve(&mut self, inputs: &Receiver<Input>) -> Result<(), RaftError> {
-        self.pump()?;
-        if self.member.is_alone() {
-            self.member.campaign();
-            self.pump()?;
-        }
-        let mut next_tick = Instant::now() + self.config.tick;
-        loop {
-            let wait = next_tick.saturating_duration_since(Instant::now());
-            let first = match inputs.recv_timeout(wait) {
-                Ok(input) => Some(input),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return self.flush(),
-            };
-            for input in first.into_iter().chain(inputs.try_iter().take(BATCH_MAX)) {
-                if matches!(input, Input::Shutdown) {
-                    return self.flush();
-                }
-                self.take(input)?;
-            }
-            if Instant::now() >= next_tick {
-                self.ticks += 1;
-                self.member.tick();
-                // After a stall time goes on from now: a burst of ticks would start needless elections.
-                next_tick = Instant::now() + self.config.tick;
-            }
-            self.append_held();
-            self.pump()?;
-        }
     }
 
     fn take(&mut self, input: Input) -> Result<(), RaftError> {

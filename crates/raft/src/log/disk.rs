@@ -48,8 +48,11 @@ impl DiskLog {
         Self::with_segments(dir, sealer, SEGMENT_BYTES)
     }
 
-    /// As [`DiskLog::open`], with segments of this size.
-    pub(super) fn with_segments(
+    /// As [`DiskLog::open`], with segments of this size in bytes.
+    ///
+    /// # Errors
+    /// As [`DiskLog::open`].
+    pub fn with_segments(
         dir: &Path,
         sealer: Arc<dyn Sealer>,
         segment_bytes: u64,

@@ -11,7 +11,7 @@ use swarm_proto::v1::TaskState;
 
 /// What a controller is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Operation {
+pub enum Operation {
     /// Make everything ready but start nothing: image, container.
     Prepare,
     /// Start the container.
@@ -24,7 +24,7 @@ pub(crate) enum Operation {
 
 /// What comes next for a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
     /// Nothing, until the desired state changes.
     Rest,
     /// The state changes without work.
@@ -34,7 +34,7 @@ pub(crate) enum Step {
 }
 
 /// The next step of a task in `state` that should be in `desired`.
-pub(crate) fn next(state: TaskState, desired: TaskState) -> Step {
+pub fn next(state: TaskState, desired: TaskState) -> Step {
     use TaskState as S;
     if desired >= S::Shutdown {
         return match state >= S::Complete {
@@ -58,7 +58,7 @@ pub(crate) fn next(state: TaskState, desired: TaskState) -> Step {
 }
 
 /// Where a task ends whose work failed in `state`: before the start it was never fit to run, afterwards it failed.
-pub(crate) fn failure(state: TaskState) -> TaskState {
+pub fn failure(state: TaskState) -> TaskState {
     if state < TaskState::Starting { TaskState::Rejected } else { TaskState::Failed }
 }
 

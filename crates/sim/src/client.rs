@@ -1,0 +1,279 @@
+//! Clients: each changes objects of its own, one request at a time, and remembers what it was told.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use swarm_proto::v1::endpoint_spec::ResolutionMode;
+use swarm_proto::v1::node_spec::Availability;
+use swarm_proto::v1::port_config::PublishMode;
+use swarm_proto::v1::restart_policy::RestartCondition;
+use swarm_proto::v1::service_spec::Mode;
+use swarm_proto::v1::{
+    Annotations, ContainerSpec, EndpointSpec, GlobalService, JobStatus, Node, NodeSpec, PortConfig,
+    ReplicatedJob, ReplicatedService, RestartPolicy, Service, ServiceSpec, TaskSpec, UpdateConfig,
+    Version, task_spec,
+};
+use swarm_store::{Error, Transaction};
+
+use crate::checks::{Key, REVISION_LABEL};
+use crate::random::Random;
+
+/// Services of a client.
+const SERVICES: usize = 5;
+/// The one that has a port of the node, the one that runs on every node, and the one that is a job.
+const WITH_PORT: usize = 2;
+const GLOBAL: usize = 3;
+const JOB: usize = 4;
+/// The most replicas that are asked for.
+const REPLICAS_MAX: usize = 5;
+
+/// A client.
+#[derive(Debug)]
+pub(crate) struct Client {
+    id: usize,
+    /// Nodes whose availability this client changes.
+    nodes: Vec<String>,
+    /// How many nodes there are.
+    workers: usize,
+    /// The specs that were last asked for, by name.
+    specs: BTreeMap<String, ServiceSpec>,
+    pub(crate) waiting: Option<Waiting>,
+    revision: u64,
+}
+
+/// A request that is out.
+#[derive(Debug, Clone)]
+pub(crate) struct Waiting {
+    pub(crate) number: u64,
+    pub(crate) wish: Wish,
+    pub(crate) until: Duration,
+}
+
+/// What a client wants of an object, at a revision.
+#[derive(Debug, Clone)]
+pub(crate) struct Wish {
+    pub(crate) key: Key,
+    pub(crate) revision: u64,
+    what: What,
+}
+
+#[derive(Debug, Clone)]
+enum What {
+    Put(Box<ServiceSpec>),
+    Remove,
+    Availability(Availability),
+}
+
+impl Client {
+    pub(crate) fn new(id: usize, nodes: Vec<String>, workers: usize) -> Self {
+        Self { id, nodes, workers, specs: BTreeMap::new(), waiting: None, revision: 0 }
+    }
+
+    /// The next wish.
+    pub(crate) fn wish(&mut self, random: &mut Random) -> Wish {
+        self.revision += 1;
+        let revision = self.revision;
+        if !self.nodes.is_empty() && random.chance(250) {
+            let node = self.nodes[random.below(self.nodes.len())].clone();
+            let choices = [
+                Availability::Active,
+                Availability::Active,
+                Availability::Drain,
+                Availability::Pause,
+            ];
+            let availability = choices[random.below(choices.len())];
+            return Wish { key: Key::Node(node), revision, what: What::Availability(availability) };
+        }
+        let number = random.below(SERVICES);
+        let name = format!("s{}-{number}", self.id);
+        let what = match self.specs.get(&name) {
+            Some(_) if random.chance(120) => {
+                self.specs.remove(&name);
+                What::Remove
+            }
+            before => {
+                let spec = self.spec(before.cloned(), &name, number, revision, random);
+                self.specs.insert(name.clone(), spec.clone());
+                What::Put(Box::new(spec))
+            }
+        };
+        Wish { key: Key::Service(name), revision, what }
+    }
+
+    /// Wishes that make every node active again.
+    pub(crate) fn last_wishes(&mut self) -> Vec<Wish> {
+        let nodes = self.nodes.clone();
+        let active = |node| {
+            self.revision += 1;
+            let what = What::Availability(Availability::Active);
+            Wish { key: Key::Node(node), revision: self.revision, what }
+        };
+        nodes.into_iter().map(active).collect()
+    }
+
+    /// A new spec: one that scales, or one with another image.
+    fn spec(
+        &self,
+        before: Option<ServiceSpec>,
+        name: &str,
+        number: usize,
+        revision: u64,
+        random: &mut Random,
+    ) -> ServiceSpec {
+        // More replicas of a port of the node than nodes would wait for ever, and updates of theirs with them: an
+        // update goes on when what it started runs, in SwarmKit as here.
+        let has_port = number == WITH_PORT;
+        let replicas_max = if has_port { self.workers } else { REPLICAS_MAX };
+        let replicas = random.below(replicas_max + 1) as u64;
+        // The last service of each client has a port of the node, so that two replicas never share one.
+        let port = has_port.then(|| 8000 + self.id as u32);
+        let mut spec = before.unwrap_or_else(|| fresh(port, number, random));
+        spec.annotations = Some(annotations(name, revision));
+        match (random.below(2), number) {
+            (0, JOB) => spec.mode = Some(job(random)),
+            (0, number) if number != GLOBAL => {
+                spec.mode = Some(Mode::Replicated(ReplicatedService { replicas }));
+            }
+            _ => spec.task = Some(task(revision, number == JOB, random)),
+        }
+        spec
+    }
+}
+
+fn annotations(name: &str, revision: u64) -> Annotations {
+    let labels = [(REVISION_LABEL.to_owned(), revision.to_string())].into_iter().collect();
+    Annotations { name: name.to_owned(), labels, ..Annotations::default() }
+}
+
+fn job(random: &mut Random) -> Mode {
+    let max_concurrent = 1 + random.below(3) as u64;
+    let total_completions = 1 + random.below(REPLICAS_MAX) as u64;
+    Mode::ReplicatedJob(ReplicatedJob { max_concurrent, total_completions })
+}
+
+fn fresh(port: Option<u32>, number: usize, random: &mut Random) -> ServiceSpec {
+    let endpoint = port.map(|port| EndpointSpec {
+        mode: ResolutionMode::Dnsrr.into(),
+        ports: vec![PortConfig {
+            target_port: 80,
+            published_port: port,
+            publish_mode: PublishMode::Host.into(),
+            ..PortConfig::default()
+        }],
+    });
+    // Only one task can have a port of the node: what replaces it can start after it alone.
+    let order = if port.is_some() { 0 } else { random.below(2) as i32 };
+    let mode = match number {
+        GLOBAL => Mode::Global(GlobalService {}),
+        JOB => job(random),
+        _ => Mode::Replicated(ReplicatedService { replicas: 2 }),
+    };
+    let update = UpdateConfig {
+        parallelism: random.below(3) as u64,
+        failure_action: swarm_proto::v1::update_config::FailureAction::Continue.into(),
+        monitor: Some(swarm_proto::timestamp::from_duration(Duration::from_secs(1))),
+        order,
+        ..UpdateConfig::default()
+    };
+    ServiceSpec {
+        task: Some(task(0, number == JOB, random)),
+        mode: Some(mode),
+        update: Some(update),
+        endpoint,
+        ..ServiceSpec::default()
+    }
+}
+
+fn task(revision: u64, is_job: bool, random: &mut Random) -> TaskSpec {
+    let container =
+        ContainerSpec { image: format!("image:{revision}"), ..ContainerSpec::default() };
+    let delay = swarm_proto::timestamp::from_duration(random.millis(100, 5000));
+    let condition = if is_job { RestartCondition::OnFailure } else { RestartCondition::Any };
+    TaskSpec {
+        runtime: Some(task_spec::Runtime::Container(container)),
+        restart: Some(RestartPolicy {
+            condition: condition.into(),
+            delay: Some(delay),
+            ..RestartPolicy::default()
+        }),
+        ..TaskSpec::default()
+    }
+}
+
+impl Wish {
+    pub(crate) fn is_removal(&self) -> bool {
+        matches!(self.what, What::Remove)
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        let what = match &self.what {
+            What::Put(spec) => {
+                let mode = match &spec.mode {
+                    Some(Mode::Replicated(replicated)) => replicated.replicas.to_string(),
+                    Some(Mode::ReplicatedJob(job)) => format!("job of {}", job.total_completions),
+                    _ => "global".to_owned(),
+                };
+                format!("put {mode}")
+            }
+            What::Remove => "remove".to_owned(),
+            What::Availability(availability) => availability.as_str_name().to_owned(),
+        };
+        format!("{:?}@{}: {what}", self.key, self.revision)
+    }
+
+    /// The transaction, as the Control service makes it; `id` is a new service's.
+    pub(crate) fn transact(
+        self,
+        transaction: &mut Transaction<'_>,
+        id: String,
+    ) -> Result<(), Error> {
+        match (self.key, self.what) {
+            (Key::Service(name), What::Put(spec)) => put(transaction, &name, id, *spec),
+            (Key::Service(name), What::Remove) => {
+                match transaction.by_name::<Service>(&name).map(|service| service.id.clone()) {
+                    Some(id) => transaction.delete::<Service>(&id),
+                    None => Ok(()),
+                }
+            }
+            (Key::Node(id), What::Availability(availability)) => {
+                let Some(node) = transaction.get::<Node>(&id) else { return Ok(()) };
+                let mut node = Node::clone(node);
+                let spec = node.spec.get_or_insert_with(NodeSpec::default);
+                spec.availability = availability.into();
+                spec.annotations = Some(annotations("", self.revision));
+                transaction.update(node)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn put(
+    transaction: &mut Transaction<'_>,
+    name: &str,
+    id: String,
+    spec: ServiceSpec,
+) -> Result<(), Error> {
+    let Some(service) = transaction.by_name::<Service>(name) else {
+        let spec_version = Some(Version::default());
+        let is_job = matches!(spec.mode, Some(Mode::ReplicatedJob(_)));
+        let job_iteration = Some(Version::default());
+        let job_status = is_job.then(|| JobStatus { job_iteration, ..JobStatus::default() });
+        return transaction.create(Service {
+            id,
+            spec: Some(spec),
+            spec_version,
+            job_status,
+            ..Service::default()
+        });
+    };
+    let mut service = Service::clone(service);
+    let version = service.meta.as_ref().and_then(|meta| meta.version).unwrap_or_default();
+    service.previous_spec = service.spec.replace(spec);
+    service.previous_spec_version = service.spec_version.replace(version);
+    service.update_status = None;
+    if let Some(status) = &mut service.job_status {
+        status.job_iteration.get_or_insert_default().index += 1;
+    }
+    transaction.update(service)
+}
