@@ -173,14 +173,14 @@ fn a_folder_keeps_the_newest() {
         let mode = std::fs::metadata(&path).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         // Others' files are left alone.
-        std::fs::write(folder.path.join("swarm-c2-x.backup"), b"other").expect("written");
+        std::fs::write(folder.path.join("swarm-another-x.backup"), b"other").expect("written");
     }
     assert_eq!(
         names(),
         [
-            "swarm-c1-20231114T231320Z-9.backup",
-            "swarm-c1-20231115T001320Z-12.backup",
-            "swarm-c2-x.backup",
+            "swarm-another-x.backup".to_owned(),
+            format!("swarm-{CLUSTER}-20231114T231320Z-9.backup"),
+            format!("swarm-{CLUSTER}-20231115T001320Z-12.backup"),
         ]
     );
     let left = folder.due_in(CLUSTER, SystemTime::now());
