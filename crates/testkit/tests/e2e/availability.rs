@@ -122,6 +122,14 @@ fn assert_nobody_died(cluster: &Cluster, managers: usize) {
     }
 }
 
+/// Cuts a daemon off, for less than is death, and waits until it would be known.
+fn cut_for_two_seconds(daemon: &Daemon) {
+    daemon.host().cut_off();
+    std::thread::sleep(Duration::from_secs(2));
+    daemon.host().reconnect();
+    hold(Duration::from_secs(4), || {});
+}
+
 #[test]
 fn silence_is_death_after_three_seconds_and_a_short_cut_is_not() {
     if !can_run() {
@@ -131,10 +139,7 @@ fn silence_is_death_after_three_seconds_and_a_short_cut_is_not() {
     let before = processes(&cluster[1]);
     assert!(!before.is_empty());
     for _ in 0..2 {
-        cluster[1].host().cut_off();
-        std::thread::sleep(Duration::from_secs(2));
-        cluster[1].host().reconnect();
-        hold(Duration::from_secs(4), || {});
+        cut_for_two_seconds(&cluster[1]);
     }
     assert_nobody_died(&cluster, 1);
     assert_eq!(processes(&cluster[1]), before);
@@ -209,10 +214,7 @@ fn a_short_cut_is_not_death_where_datagrams_are_blocked() {
     );
     // Its beats over TCP take over within a second.
     hold(Duration::from_secs(4), || {});
-    cluster[1].host().cut_off();
-    std::thread::sleep(Duration::from_secs(2));
-    cluster[1].host().reconnect();
-    hold(Duration::from_secs(4), || {});
+    cut_for_two_seconds(&cluster[1]);
     assert_nobody_died(&cluster, 1);
     assert_eq!(processes(&cluster[1]), before);
 }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use swarm_testkit::{Cluster, Engine, StockEngine, busybox_image_tar, require_command, wait_until};
 
 use crate::support::{
-    IMAGE, PATIENCE, await_output, await_running, can_run, processes, try_request,
+    IMAGE, PATIENCE, await_nodes, await_output, await_running, can_run, nodes, processes, services,
+    try_request,
 };
 
 /// The promise for the first write after a leader's death is 1 s; the rest is for a machine that runs other tests
@@ -19,36 +20,9 @@ const FAILOVER_MAX: Duration = Duration::from_secs(5);
 /// An answer without a leader is due within a second, and the CLI takes its time too.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// `docker node ls` of a daemon as `hostname: status manager-status`, sorted.
-fn nodes(daemon: &impl Engine) -> Vec<String> {
-    let format = "{{.Hostname}}: {{.Status}} {{.ManagerStatus}}";
-    let output = daemon.docker(&["node", "ls", "--format", format]);
-    let mut lines: Vec<String> = output.stdout.lines().map(|line| line.trim().to_owned()).collect();
-    lines.sort();
-    lines
-}
-
-#[track_caller]
-fn await_nodes(daemon: &impl Engine, expect: &[&str]) {
-    let mut last = Vec::new();
-    let deadline = Instant::now() + PATIENCE;
-    wait_until(PATIENCE * 2, "the list of nodes", || {
-        last = nodes(daemon);
-        assert!(Instant::now() < deadline, "{last:?} instead of {expect:?}");
-        (last == expect).then_some(())
-    });
-}
-
 fn create(daemon: &impl Engine, name: &str) -> bool {
     let arguments = ["service", "create", "--detach", "--replicas", "0", "--name", name, IMAGE];
     daemon.docker(&[&arguments[..], &["true"]].concat()).success()
-}
-
-fn services(daemon: &impl Engine) -> Vec<String> {
-    let listed = daemon.docker(&["service", "ls", "--format", "{{.Name}}"]).ok();
-    let mut names: Vec<String> = listed.lines().map(str::to_owned).collect();
-    names.sort();
-    names
 }
 
 /// Which daemon leads, as one of them sees it.

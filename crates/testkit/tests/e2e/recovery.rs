@@ -12,35 +12,15 @@ use swarm_testkit::{
     wait_until,
 };
 
-use crate::support::{IMAGE, PATIENCE, await_running, can_run, processes, request};
+use crate::support::{
+    IMAGE, PATIENCE, await_nodes_as, await_running, can_run, nodes, processes, request, services,
+};
 
-/// `docker node ls` of a daemon as `hostname: status manager-status`, sorted. A node that a new leader does not know yet
-/// counts as down already: it will be, in the time that stock engines are given.
-fn nodes(daemon: &Daemon) -> Vec<String> {
-    let format = "{{.Hostname}}: {{.Status}} {{.ManagerStatus}}";
-    let output = daemon.docker(&["node", "ls", "--format", format]);
-    let mut lines: Vec<String> =
-        output.stdout.lines().map(|line| line.trim().replace(": Unknown", ": Down")).collect();
-    lines.sort();
-    lines
-}
-
+/// As `support::await_nodes`. A node that a new leader does not know yet counts as down already: it will be, in the time
+/// that stock engines are given.
 #[track_caller]
 fn await_nodes(daemon: &Daemon, expect: &[&str]) {
-    let mut last = Vec::new();
-    let deadline = Instant::now() + PATIENCE;
-    wait_until(PATIENCE * 2, "the list of nodes", || {
-        last = nodes(daemon);
-        assert!(Instant::now() < deadline, "{last:?} instead of {expect:?}");
-        (last == expect).then_some(())
-    });
-}
-
-fn services(daemon: &Daemon) -> Vec<String> {
-    let listed = daemon.docker(&["service", "ls", "--format", "{{.Name}}"]).ok();
-    let mut names: Vec<String> = listed.lines().map(str::to_owned).collect();
-    names.sort();
-    names
+    await_nodes_as(daemon, expect, |line| line.replace(": Unknown", ": Down"));
 }
 
 fn create(daemon: &Daemon, name: &str, replicas: usize) {

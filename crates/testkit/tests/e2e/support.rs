@@ -122,6 +122,41 @@ pub(crate) fn await_output(
     last
 }
 
+/// `docker node ls` of an engine as `hostname: status manager-status`, sorted.
+pub(crate) fn nodes(engine: &impl Engine) -> Vec<String> {
+    let format = "{{.Hostname}}: {{.Status}} {{.ManagerStatus}}";
+    let output = engine.docker(&["node", "ls", "--format", format]);
+    let mut lines: Vec<String> = output.stdout.lines().map(|line| line.trim().to_owned()).collect();
+    lines.sort();
+    lines
+}
+
+/// Waits until [`nodes`] are these.
+#[track_caller]
+pub(crate) fn await_nodes(engine: &impl Engine, expect: &[&str]) {
+    await_nodes_as(engine, expect, str::to_owned);
+}
+
+/// As [`await_nodes`], each line taken as `seen` says.
+#[track_caller]
+pub(crate) fn await_nodes_as(engine: &impl Engine, expect: &[&str], seen: fn(&str) -> String) {
+    let mut last = Vec::new();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    wait_until(PATIENCE * 2, "the list of nodes", || {
+        last = nodes(engine).iter().map(|line| seen(line)).collect();
+        assert!(std::time::Instant::now() < deadline, "{last:?} instead of {expect:?}");
+        (last == expect).then_some(())
+    });
+}
+
+/// The names of an engine's services, sorted.
+pub(crate) fn services(engine: &impl Engine) -> Vec<String> {
+    let listed = engine.docker(&["service", "ls", "--format", "{{.Name}}"]).ok();
+    let mut names: Vec<String> = listed.lines().map(str::to_owned).collect();
+    names.sort();
+    names
+}
+
 /// The process of every running container of a daemon, by container ID.
 pub(crate) fn processes(daemon: &Daemon) -> BTreeMap<String, String> {
     let containers = daemon.docker(&["ps", "--quiet", "--no-trunc"]).ok();
