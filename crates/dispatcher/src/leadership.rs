@@ -1,12 +1,11 @@
 //! One term of leading: the core with its clock, the store's changes, and the streams that they wake.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use swarm_proto::timestamp::to_duration;
-use swarm_proto::v1::{Cluster, Node, Volume, WeightedPeer, node_status};
-use swarm_store::{Change, Commit, Delta, Store, Tables, Watch};
+use swarm_proto::v1::{Cluster, Node, WeightedPeer, node_status};
+use swarm_store::{Commit, Store, Tables, Watch};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -15,6 +14,7 @@ use crate::batch::NodeUpdate;
 use crate::config::Config;
 use crate::core::{Command, Core, Event, KnownNode};
 use crate::hub::Hub;
+use crate::news::News;
 use crate::pulses::Pulses;
 use crate::writer::Writer;
 
@@ -156,34 +156,15 @@ impl Leadership {
     }
 
     fn observe(&self, commit: &Commit) {
-        if commit.resync {
+        let news = News::of(commit);
+        if news.is_for_all {
             self.configure(&commit.tables);
             self.hub.wake_all();
-            return;
         }
-        let mut touched = BTreeSet::new();
-        for change in commit.changes.iter() {
-            match change {
-                Change::Task(Delta { old, new }) => {
-                    touched.extend(old.iter().chain(new).map(|task| task.node_id.as_str()));
-                }
-                Change::Node(Delta { old: Some(node), new: None }) => {
-                    self.step(Event::NodeRemoved(node.id.clone()));
-                }
-                Change::Node(Delta { new, .. }) => {
-                    touched.extend(new.iter().map(|node| node.id.as_str()))
-                }
-                Change::Volume(Delta { old, new }) => {
-                    touched.extend(old.iter().chain(new).flat_map(publishers))
-                }
-                Change::Cluster(_) => {
-                    self.configure(&commit.tables);
-                    self.hub.wake_all();
-                }
-                _ => {}
-            }
+        for node_id in news.removed {
+            self.step(Event::NodeRemoved(node_id.to_owned()));
         }
-        for node_id in touched {
+        for node_id in news.touched {
             self.hub.wake(node_id);
         }
     }
@@ -198,10 +179,6 @@ impl Leadership {
     fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn publishers(volume: &Arc<Volume>) -> impl Iterator<Item = &str> {
-    volume.publish_status.iter().map(|status| status.node_id.as_str())
 }
 
 /// The heartbeat period that the cluster sets; none for none and for zero, as in SwarmKit.

@@ -37,6 +37,7 @@ mod error;
 mod hub;
 mod leadership;
 mod messages;
+mod news;
 mod pulses;
 mod service;
 mod stream;
@@ -50,6 +51,7 @@ pub use config::{Config, Timing};
 pub use error::SessionError;
 pub use leadership::Peers;
 pub use messages::Sequence;
+pub use news::News;
 pub use service::Dispatcher;
 
 /// The metadata key by which our own agents announce on `Session` that they take short heartbeats; any value counts.

@@ -1,16 +1,16 @@
 //! The dispatcher's shell: the real core, assignment sets and batches, with simulated connections instead of gRPC.
 //! What it does in which order is that of `swarm_dispatcher`'s service, leadership and writer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use swarm_dispatcher::{
-    AssignmentSet, Batch, Command, Core, Event, KnownNode, NodeUpdate, Registration, Sequence,
-    Timing,
+    AssignmentSet, Batch, Command, Core, Event, KnownNode, News, NodeUpdate, Registration,
+    Sequence, Timing,
 };
 use swarm_proto::v1::node_status::State;
 use swarm_proto::v1::update_task_status_request::TaskStatusUpdate;
 use swarm_proto::v1::{Node, NodeDescription, Task};
-use swarm_store::{Change, Commit, Delta, Error, Store};
+use swarm_store::{Commit, Error, Store};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
@@ -304,20 +304,13 @@ impl Dispatcher {
 
     /// A commit is a hint which streams to look at, and tells which nodes are gone.
     pub(crate) fn observe(&mut self, env: &mut Env, commit: &Commit) {
-        let mut touched = BTreeSet::new();
-        for change in commit.changes.iter() {
-            match change {
-                Change::Task(Delta { old, new }) => {
-                    touched.extend(old.iter().chain(new).map(|task| task.node_id.as_str()));
-                }
-                Change::Node(Delta { old: Some(node), new: None }) => {
-                    self.step(env, Event::NodeRemoved(node.id.clone()));
-                }
-                _ => {}
-            }
+        let news = News::of(commit);
+        for node_id in news.removed {
+            self.step(env, Event::NodeRemoved(node_id.to_owned()));
         }
         for session in self.sessions.values_mut() {
-            session.is_touched |= commit.resync || touched.contains(session.node_id.as_str());
+            let is_meant = news.is_for_all || news.touched.contains(session.node_id.as_str());
+            session.is_touched |= is_meant;
         }
     }
 }
