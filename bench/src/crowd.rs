@@ -20,8 +20,8 @@ use swarm_network::netns;
 use swarm_proto::Channel;
 use swarm_proto::id::new_id;
 use swarm_proto::v1::{
-    ContainerStatus, EngineDescription, LogSubscriptionOptions, Node, NodeDescription, NodeTlsInfo,
-    Platform, PortStatus, Resources, Task,
+    ContainerStatus, EngineDescription, LogSubscriptionOptions, Node, NodeDescription, Platform,
+    PortStatus, Resources, Task,
 };
 use swarm_testkit::Engine;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -134,20 +134,11 @@ impl Member {
             executor: Arc::new(Idle { hostname: format!("crowd{}", self.number) }),
             connector: Arc::new(Way { address: self.address, materials: materials.clone() }),
             // Its certificate stays the same.
-            tls_info: watch::channel(tls_info(&materials)).1,
+            tls_info: watch::channel(materials.info()).1,
             messages,
         });
         agent.await.context("open an agent")?.run().await;
         Ok(())
-    }
-}
-
-fn tls_info(materials: &TlsMaterials) -> NodeTlsInfo {
-    let info = materials.info();
-    NodeTlsInfo {
-        trust_root: info.trust_root,
-        cert_issuer_subject: info.issuer_subject,
-        cert_issuer_public_key: info.issuer_public_key,
     }
 }
 

@@ -47,7 +47,7 @@ pub use external::{ExternalCa, is_external_url};
 pub use files::CertificateFiles;
 pub use identity::{Identity, PeerIdentity, Role};
 pub use key_file::RaftKeys;
-pub use materials::{Changes, TlsInfo, TlsMaterials};
+pub use materials::{Changes, TlsMaterials};
 pub use renew::{RenewalClock, Renewer};
 pub use request::SigningRequest;
 pub use root::{Issuer, RootCa, RootDigest, normalize_pem};

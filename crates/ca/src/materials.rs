@@ -7,20 +7,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::{ClientConfig, ServerConfig};
+use swarm_proto::v1::NodeTlsInfo;
 use tokio::sync::watch;
 
 use crate::{CaError, Identity, NodeCertificate, RootCa, tls};
-
-/// What a node tells the managers about its certificate (`NodeTLSInfo`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsInfo {
-    /// The trusted root certificates, in PEM.
-    pub trust_root: Vec<u8>,
-    /// The subject of the node certificate's issuer, in DER.
-    pub issuer_subject: Vec<u8>,
-    /// The issuer's public key, in DER.
-    pub issuer_public_key: Vec<u8>,
-}
 
 struct Current {
     root: RootCa,
@@ -89,12 +79,12 @@ impl TlsMaterials {
     }
 
     /// What to tell the managers about our certificate.
-    pub fn info(&self) -> TlsInfo {
+    pub fn info(&self) -> NodeTlsInfo {
         let current = self.current.borrow();
-        TlsInfo {
+        NodeTlsInfo {
             trust_root: current.root.certificates_pem().to_vec(),
-            issuer_subject: current.node.issuer_subject().to_vec(),
-            issuer_public_key: current.node.issuer_public_key().to_vec(),
+            cert_issuer_subject: current.node.issuer_subject().to_vec(),
+            cert_issuer_public_key: current.node.issuer_public_key().to_vec(),
         }
     }
 

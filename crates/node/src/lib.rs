@@ -11,17 +11,21 @@ mod addresses;
 mod backups;
 mod connector;
 mod error;
+mod founding;
+mod joining;
+mod leaving;
 mod membership;
 mod moving;
 mod node;
+mod options;
 mod post;
 mod reattach;
 mod recovery;
 mod remotes;
 mod state;
+mod unlocking;
 
 pub use error::{NodeError, NodeErrorClass};
-pub use node::{
-    InitOptions, JoinOptions, LocalState, Node, NodeConfig, NodeStatus, RestoreOptions,
-};
+pub use node::Node;
+pub use options::{InitOptions, JoinOptions, LocalState, NodeConfig, NodeStatus, RestoreOptions};
 pub use swarm_manager::{BackupError, BackupFolder, write_file};

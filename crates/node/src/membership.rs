@@ -76,7 +76,7 @@ impl Membership {
             // The daemon may have stopped between a demotion and this.
             warn!(%error, "forgetting the data of a manager failed");
         }
-        let (tell, told) = watch::channel(tls_info(&materials));
+        let (tell, told) = watch::channel(materials.info());
         let (news, messages) = mpsc::channel(MESSAGES_WAITING_MAX);
         let agent = Agent::open(AgentConfig {
             node_id: materials.identity().node_id,
@@ -194,20 +194,11 @@ impl Membership {
     }
 }
 
-fn tls_info(materials: &TlsMaterials) -> NodeTlsInfo {
-    let info = materials.info();
-    NodeTlsInfo {
-        trust_root: info.trust_root,
-        cert_issuer_subject: info.issuer_subject,
-        cert_issuer_public_key: info.issuer_public_key,
-    }
-}
-
 /// Tells of other roots and issuers; a certificate that was merely renewed is no news.
 async fn tell_tls_info(materials: TlsMaterials, told: watch::Sender<NodeTlsInfo>) {
     let mut changes = materials.changes();
     loop {
-        let next = tls_info(&materials);
+        let next = materials.info();
         told.send_if_modified(|info| {
             let is_news = *info != next;
             *info = next;

@@ -14,6 +14,7 @@ use swarm_network::addresses::{HostAddress, host_addresses};
 use swarm_network::advertise::{resolve, resolve_advertise};
 use tracing::{info, warn};
 
+use crate::addresses::Addresses;
 use crate::post::Post;
 use crate::state::{Record, SavedMembership};
 
@@ -21,7 +22,7 @@ use crate::state::{Record, SavedMembership};
 const LOOK_EVERY: Duration = Duration::from_secs(3);
 
 /// The interface that has the advertised address.
-pub(crate) fn interface_of(advertise: Option<SocketAddr>) -> String {
+fn interface_of(advertise: Option<SocketAddr>) -> String {
     let host = host_addresses().unwrap_or_default();
     let ip = advertise.map(|addr| addr.ip());
     let found = host.into_iter().find(|address| Some(address.address.addr()) == ip);
@@ -106,6 +107,17 @@ fn move_to(saved: &mut SavedMembership, ip: IpAddr, host: &[HostAddress]) {
     if let Some(address) = host.iter().find(|address| address.address.addr() == ip) {
         saved.advertise_interface.clone_from(&address.interface);
     }
+}
+
+/// A membership at these addresses, which it follows where this machine's change.
+pub(crate) fn membership_at(addresses: &Addresses) -> SavedMembership {
+    let mut saved = SavedMembership::new(
+        addresses.listen.to_string(),
+        addresses.advertise.map(|address| address.to_string()).unwrap_or_default(),
+        addresses.data_path.map(|address| address.to_string()).unwrap_or_default(),
+    );
+    saved.advertise_interface = interface_of(addresses.advertise);
+    saved
 }
 
 #[cfg(test)]

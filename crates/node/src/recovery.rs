@@ -1,5 +1,5 @@
-//! What `docker swarm init --force-new-cluster` makes of a node's own state: whose data it is, and under which addresses
-//! it goes on; and what `swarm restore` makes of a backup.
+//! New clusters of what another one left: `docker swarm init --force-new-cluster` of a node's own state, `swarm restore`
+//! of a backup, which `swarm backup` makes.
 //!
 //! Mirrors the forced half of moby's `Cluster.Init`. Beyond it, addresses that the user does not name stay as they were
 //! where this machine still has them.
@@ -9,14 +9,92 @@ use std::net::{IpAddr, SocketAddr};
 use swarm_ca::{CertificateFiles, Identity, Role};
 use swarm_manager::{Backup, Revival};
 use swarm_network::addresses::host_addresses;
+use tracing::{info, warn};
 
-use crate::addresses::{Addresses, Given, MANAGER_PORT, resolve};
+use crate::addresses::{Addresses, MANAGER_PORT};
 use crate::error::NodeError;
-use crate::node::{InitOptions, NodeConfig, saved};
+use crate::membership::Membership;
+use crate::moving;
+use crate::node::Node;
+use crate::options::{GivenAddresses, InitOptions, NodeConfig, RestoreOptions};
+use crate::post::Beginning;
 use crate::state::SavedMembership;
 
+impl Node {
+    /// Goes on as the only manager of a new cluster with the data of the old one; the caller holds `changing`.
+    pub(crate) async fn force_new_cluster(
+        &self,
+        options: &InitOptions,
+    ) -> Result<String, NodeError> {
+        let folder = &self.shared.folder;
+        let before = folder.load().map_err(|error| NodeError::system(error.to_string()))?;
+        let before = before.ok_or_else(NodeError::nothing_to_force)?;
+        if self.current().locked.is_some() {
+            return Err(NodeError::locked());
+        }
+        // With what opens its disk, where it is locked.
+        let files = self.current().membership.as_ref().map(Membership::files);
+        let files = files.unwrap_or_else(|| self.files());
+        let identity = manager_identity(&files)?;
+        let addresses = addresses(options, &before, &self.shared.config)?;
+        let membership = self.current().membership.take();
+        if let Some(membership) = membership {
+            membership.stop().await;
+        }
+        let forced = forced(&identity.node_id, &addresses);
+        if let Err(error) = self.start(forced, files.clone(), Beginning::GoOn).await {
+            warn!(%error, "no new cluster was made; this node goes on as before");
+            if let Err(error) = self.start(before, files, Beginning::GoOn).await {
+                self.current().error = error.to_string();
+            }
+            return Err(error);
+        }
+        self.await_first_session().await;
+        info!(node.id = identity.node_id, "a new cluster was made of this manager's data");
+        Ok(identity.node_id)
+    }
+
+    /// The state of this manager's cluster as a file, encrypted with this key, or else with the unlock key where managers
+    /// are locked.
+    ///
+    /// # Errors
+    /// Where this node is no manager, nobody leads, or a backup would not be enough for a new cluster.
+    pub async fn backup(&self, key: Option<String>) -> Result<Vec<u8>, NodeError> {
+        self.control()?;
+        let post = self.current().membership.as_ref().map(Membership::post);
+        let source = match post {
+            Some(post) => post.backups().await,
+            None => None,
+        };
+        let source = source.ok_or_else(NodeError::worker)?;
+        let (_, file) =
+            source.file(key).await.map_err(|error| NodeError::unavailable(error.to_string()))?;
+        Ok(file)
+    }
+
+    /// Makes this node the only manager of a new cluster with the state in a backup; answers the node's ID.
+    ///
+    /// # Errors
+    /// Where this node is a member, or the backup or its key is wrong; nothing is kept then.
+    pub async fn restore(&self, options: RestoreOptions) -> Result<String, NodeError> {
+        let _changing = self.shared.changing.lock().await;
+        self.refuse_member()?;
+        let addresses = self.shared.config.resolve(&options.addresses(), true)?;
+        let revival = revival(options.file, options.key).await?;
+        let node_id = revival.identity.node_id.clone();
+        let mut forced = forced(&node_id, &addresses);
+        forced.raft_id = revival.raft_id;
+        let issued = revival.root_ca.issue(&revival.identity);
+        let issued = issued.map_err(|error| NodeError::system(error.to_string()))?;
+        let beginning = Beginning::Revive(revival.seed);
+        self.establish(forced, revival.lock, &revival.root_ca, issued, beginning).await?;
+        info!(node.id = node_id, "a new cluster was made of a backup");
+        Ok(node_id)
+    }
+}
+
 /// Who this node is by its certificate, if that is a manager's.
-pub(crate) fn manager_identity(files: &CertificateFiles) -> Result<Identity, NodeError> {
+fn manager_identity(files: &CertificateFiles) -> Result<Identity, NodeError> {
     let materials = files.load().map_err(|error| {
         NodeError::system(format!("this node's certificate cannot be used: {error}"))
     })?;
@@ -27,7 +105,7 @@ pub(crate) fn manager_identity(files: &CertificateFiles) -> Result<Identity, Nod
 }
 
 /// The addresses of the new cluster's manager.
-pub(crate) fn addresses(
+fn addresses(
     options: &InitOptions,
     before: &SavedMembership,
     config: &NodeConfig,
@@ -35,26 +113,24 @@ pub(crate) fn addresses(
     let host = host_addresses().map_err(|error| NodeError::system(error.to_string()))?;
     let is_local = |ip: IpAddr| host.iter().any(|address| address.address.addr() == ip);
     let given = kept(options, before, is_local);
-    let given = Given {
+    let given = GivenAddresses {
         listen: &given.listen_addr,
         advertise: &given.advertise_addr,
         data_path: &given.data_path_addr,
-        default_advertise: &config.default_advertise,
-        managed: &config.managed_subnets,
     };
-    resolve(&given, true)
+    config.resolve(&given, true)
 }
 
 /// The membership that is kept while the new cluster is made.
-pub(crate) fn forced(node_id: &str, addresses: &Addresses) -> SavedMembership {
-    let mut forced = saved(addresses);
+fn forced(node_id: &str, addresses: &Addresses) -> SavedMembership {
+    let mut forced = moving::membership_at(addresses);
     forced.managers = vec![(node_id.to_owned(), forced.advertise_addr.clone())];
     forced.force_new_cluster = true;
     forced
 }
 
 /// What a new manager is made of, out of a backup's bytes; nothing is written.
-pub(crate) async fn revival(file: Vec<u8>, key: Option<String>) -> Result<Revival, NodeError> {
+async fn revival(file: Vec<u8>, key: Option<String>) -> Result<Revival, NodeError> {
     // Deriving a key takes its time on purpose, and a large state is no less work.
     let prepared = tokio::task::spawn_blocking(move || {
         let backup = Backup::from_file(&file, key.as_deref())?;
