@@ -16,8 +16,10 @@ mod demand;
 mod failures;
 mod filter;
 mod node;
+mod placing;
 mod scheduler;
 mod spread;
+mod waiting;
 
 #[cfg(test)]
 mod tests;

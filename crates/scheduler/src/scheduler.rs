@@ -1,8 +1,9 @@
 //! The control loop: follows nodes and tasks by their changes, and plans an assignment for every task that waits.
 //!
 //! A task waits while it is PENDING. One that has no node is placed; one that came with a node (a global service's) is
-//! only checked against it. What does not fit stays waiting with the reason in `status.err`, and is tried again when
-//! a node changes or room is freed. Mirrors SwarmKit's `manager/scheduler/scheduler.go`.
+//! only checked against it. What does not fit stays waiting with the reason in `status.err`, and is tried again on the
+//! nodes that change or lose a task: a plan costs what happened since the last one, not what waits. Mirrors SwarmKit's
+//! `manager/scheduler/scheduler.go`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,25 +12,29 @@ use std::time::SystemTime;
 use swarm_proto::v1::{Node, Service, Task, TaskState, service_spec};
 use swarm_store::{Change, ControlLoop, Delta, Tables, Write};
 
-use crate::decision::{ASSIGNED, CONFIRMED, assign, no_suitable_node, refuse, shut_down};
 use crate::demand::Demand;
 use crate::failures::{Failures, VersionedService};
 use crate::filter;
 use crate::node::{NodeInfo, is_active, is_placed, observed, resources};
-use crate::spread::Spread;
+use crate::waiting::Waiting;
 
 /// The scheduler's state: derived from the tables, but for the failures that it saw.
 #[derive(Debug, Default)]
 pub struct Scheduler {
-    nodes: BTreeMap<String, NodeInfo>,
+    pub(crate) nodes: BTreeMap<String, NodeInfo>,
     /// The tasks as they are counted on their nodes.
-    counted: BTreeMap<String, Arc<Task>>,
-    /// Tasks that wait for a node.
-    unassigned: BTreeSet<String>,
-    /// Tasks that came with a node and wait for its being checked.
-    preassigned: BTreeSet<String>,
-    /// Whether anything happened since the last plan that could make a waiting task fit.
-    stirred: bool,
+    pub(crate) counted: BTreeMap<String, Arc<Task>>,
+    pub(crate) waiting: Waiting,
+    /// Tasks that came with a node and wait for its being checked, by node.
+    pub(crate) preassigned: BTreeMap<String, BTreeSet<String>>,
+    /// Nodes to which such tasks came since the last plan.
+    pub(crate) unchecked: BTreeSet<String>,
+    /// Tasks that are not wanted any more before they had a node.
+    pub(crate) unwanted: BTreeSet<String>,
+    /// Nodes that may have room which they had not at the last plan.
+    touched: BTreeSet<String>,
+    /// When reasons that are in doubt are told anew; none means at once.
+    pub(crate) reasons_due: Option<SystemTime>,
 }
 
 impl ControlLoop for Scheduler {
@@ -43,7 +48,7 @@ impl ControlLoop for Scheduler {
             .into_iter()
             .map(|(id, info)| (id, info.failures))
             .collect();
-        *self = Self { stirred: true, ..Self::default() };
+        *self = Self::default();
         for node in tables.iter::<Node>() {
             let failures = failures.remove(&node.id).unwrap_or_default();
             self.nodes.insert(node.id.clone(), NodeInfo::new(node.clone(), failures));
@@ -63,32 +68,43 @@ impl ControlLoop for Scheduler {
     }
 
     fn plan(&mut self, now: SystemTime, tables: &Tables) -> Vec<Write> {
-        if !std::mem::take(&mut self.stirred) {
-            return Vec::new();
-        }
         let mut writes = Vec::new();
-        self.confirm_preassigned(now, tables, &mut writes);
-        for (demand, group) in self.groups(now, tables, &mut writes) {
-            self.place(now, tables, &demand, group, &mut writes);
+        let touched = std::mem::take(&mut self.touched);
+        self.end_unwanted(now, tables, &mut writes);
+        self.confirm_preassigned(now, tables, &touched, &mut writes);
+        let mut due = self.waiting.unjudged();
+        if !touched.is_empty() {
+            let nodes = touched.iter().filter_map(|id| self.nodes.get(id));
+            let nodes: Vec<&NodeInfo> = nodes.collect();
+            due.extend(
+                self.waiting
+                    .hopeful(|demand| nodes.iter().any(|node| filter::check(demand, node).is_ok())),
+            );
+            self.waiting.doubt_reasons();
         }
+        for demand in due {
+            self.place(now, tables, &demand, &mut writes);
+        }
+        for (demand, reason) in self.waiting.joined() {
+            self.give_up(now, tables, &demand, &reason, &mut writes);
+        }
+        self.tell_reasons(now, tables, &mut writes);
         writes
     }
 
     fn wakeup(&self) -> Option<SystemTime> {
-        None
+        self.reasons_due
     }
 }
 
 impl Scheduler {
     fn observe_node(&mut self, delta: &Delta<Node>) {
-        self.stirred = true;
-        match (&delta.old, &delta.new) {
-            (_, None) => {
-                if let Some(old) = &delta.old {
-                    self.nodes.remove(&old.id);
-                }
-            }
-            (_, Some(new)) => self.replace_node(new),
+        let Some(node) = delta.new.as_ref().or(delta.old.as_ref()) else { return };
+        self.touched.insert(node.id.clone());
+        if delta.new.is_some() {
+            self.replace_node(node);
+        } else {
+            self.nodes.remove(&node.id);
         }
     }
 
@@ -110,11 +126,12 @@ impl Scheduler {
     }
 
     fn observe_task(&mut self, now: SystemTime, tables: &Tables, delta: &Delta<Task>) {
-        if let Some(task) = delta.new.as_ref().or(delta.old.as_ref()) {
-            self.uncount(&task.id);
-            self.unassigned.remove(&task.id);
-            self.preassigned.remove(&task.id);
+        let Some(task) = delta.new.as_ref().or(delta.old.as_ref()) else { return };
+        if is_only_told(delta) && self.waiting.contains(&task.id) {
+            return;
         }
+        self.uncount(&task.id);
+        self.dequeue(delta);
         if let Some(new) = &delta.new {
             self.enqueue(new);
             self.count(new);
@@ -125,19 +142,42 @@ impl Scheduler {
                 info.failures.record(now, versioned(new));
             }
         }
-        let was_placed = delta.old.as_ref().is_some_and(|task| is_placed(task));
-        let is_placed = delta.new.as_ref().is_some_and(|task| is_placed(task));
-        self.stirred |= was_placed && !is_placed;
+        let is_placed_now = delta.new.as_ref().is_some_and(|task| is_placed(task));
+        if let Some(old) = delta.old.as_ref().filter(|old| is_placed(old) && !is_placed_now) {
+            self.touched.insert(old.node_id.clone());
+        }
     }
 
     fn enqueue(&mut self, task: &Task) {
         if observed(task) != TaskState::Pending as i32 {
             return;
         }
-        let queue =
-            if task.node_id.is_empty() { &mut self.unassigned } else { &mut self.preassigned };
-        queue.insert(task.id.clone());
-        self.stirred = true;
+        if !task.node_id.is_empty() {
+            self.unchecked.insert(task.node_id.clone());
+            let tasks = self.preassigned.entry(task.node_id.clone()).or_default();
+            tasks.insert(task.id.clone());
+        } else if is_active(task) {
+            self.waiting.insert(&task.id, Demand::new(task));
+        } else if task.desired_state == TaskState::Shutdown as i32 {
+            self.unwanted.insert(task.id.clone());
+        }
+    }
+
+    fn dequeue(&mut self, delta: &Delta<Task>) {
+        for task in delta.old.iter().chain(&delta.new) {
+            self.waiting.remove(&task.id);
+            self.unwanted.remove(&task.id);
+            self.dequeue_preassigned(&task.node_id, &task.id);
+        }
+    }
+
+    fn dequeue_preassigned(&mut self, node_id: &str, id: &str) {
+        if let Some(tasks) = self.preassigned.get_mut(node_id) {
+            tasks.remove(id);
+            if tasks.is_empty() {
+                self.preassigned.remove(node_id);
+            }
+        }
     }
 
     fn count(&mut self, task: &Arc<Task>) {
@@ -157,97 +197,17 @@ impl Scheduler {
             info.remove(&counted);
         }
     }
-
-    /// Checks the tasks that came with a node. They go first: a global service's task can run nowhere else.
-    fn confirm_preassigned(&mut self, now: SystemTime, tables: &Tables, writes: &mut Vec<Write>) {
-        for id in std::mem::take(&mut self.preassigned) {
-            let Some(task) = tables.get::<Task>(&id).filter(|task| is_active(task)) else {
-                continue;
-            };
-            let Some(info) = self.nodes.get_mut(&task.node_id) else {
-                self.preassigned.insert(id);
-                continue;
-            };
-            let demand = Demand::new(task);
-            if filter::check(&demand, info).is_ok() {
-                let assigned = Arc::new(assign(now, task, &demand, info, CONFIRMED));
-                info.add(&assigned);
-                self.counted.insert(id, assigned.clone());
-                writes.push(Write::UpdateTask(Box::new(Task::clone(&assigned))));
-            } else {
-                let reason = filter::explain(&demand, std::iter::once(&*info));
-                writes.extend(refuse(now, task, reason));
-                self.preassigned.insert(id);
-            }
-        }
-    }
-
-    /// Groups the waiting tasks by demand. A task that is not wanted any more ends here: nobody else would ever say
-    /// that it stopped, since no agent has it.
-    fn groups(
-        &mut self,
-        now: SystemTime,
-        tables: &Tables,
-        writes: &mut Vec<Write>,
-    ) -> BTreeMap<Demand, Vec<Arc<Task>>> {
-        let mut groups: BTreeMap<Demand, Vec<Arc<Task>>> = BTreeMap::new();
-        for id in std::mem::take(&mut self.unassigned) {
-            let Some(task) = tables.get::<Task>(&id) else { continue };
-            if is_active(task) {
-                groups.entry(Demand::new(task)).or_default().push(task.clone());
-            } else if task.desired_state == TaskState::Shutdown as i32 {
-                writes.push(Write::UpdateTask(Box::new(shut_down(now, task))));
-            }
-        }
-        groups
-    }
-
-    /// Places a group; what finds no room goes back to waiting, with the reason.
-    fn place(
-        &mut self,
-        now: SystemTime,
-        tables: &Tables,
-        demand: &Demand,
-        group: Vec<Arc<Task>>,
-        writes: &mut Vec<Write>,
-    ) {
-        let mut spread = Spread::new(now, demand, self.nodes.values_mut());
-        let mut waiting = group.into_iter();
-        let mut rest = Vec::new();
-        while let Some(task) = waiting.next() {
-            let placed = spread.place_one(|info| {
-                let assigned = assign(now, &task, demand, info, ASSIGNED);
-                info.add(&assigned);
-                assigned
-            });
-            let Some(assigned) = placed else {
-                rest.push(task);
-                rest.extend(waiting);
-                break;
-            };
-            writes.push(Write::UpdateTask(Box::new(assigned.clone())));
-            self.counted.insert(task.id.clone(), Arc::new(assigned));
-        }
-        if !rest.is_empty() {
-            let reason = no_suitable_node(&filter::explain(demand, self.nodes.values()));
-            writes.extend(rest.iter().filter_map(|task| {
-                is_current(tables, task).then(|| refuse(now, task, reason.clone())).flatten()
-            }));
-            self.unassigned.extend(rest.into_iter().map(|task| task.id.clone()));
-        }
-    }
 }
 
-/// Whether the task is of its service's newest specification: what an update is about to replace needs no reason.
-fn is_current(tables: &Tables, task: &Task) -> bool {
-    if task.service_id.is_empty() {
-        return true;
-    }
-    let Some(service) = tables.get::<Service>(&task.service_id) else { return false };
-    match (&service.spec_version, &task.spec_version) {
-        (Some(newest), Some(own)) => newest.index <= own.index,
-        _ => true,
-    }
+/// Whether a task that waits was only told why.
+fn is_only_told(delta: &Delta<Task>) -> bool {
+    let (Some(old), Some(new)) = (&delta.old, &delta.new) else { return false };
+    let is_waiting = |task: &Task| observed(task) == TaskState::Pending as i32 && is_active(task);
+    is_waiting(old)
+        && is_waiting(new)
+        && old.node_id == new.node_id
+        && old.spec_version == new.spec_version
+        && (&old.endpoint, &old.networks, &old.spec) == (&new.endpoint, &new.networks, &new.spec)
 }
 
 fn versioned(task: &Task) -> VersionedService {

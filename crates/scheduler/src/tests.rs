@@ -267,6 +267,53 @@ fn fills_nodes_and_goes_on_when_room_is_freed() {
 }
 
 #[test]
+fn what_waits_costs_a_new_task_nothing_but_its_reason() {
+    let mut world = World::new();
+    world.service("s", replicated());
+    world.node(node("n1"));
+    let all = Resources { nano_cpus: 4_000_000_000, ..Default::default() };
+    let demanding = |id: &str| reserving(task(id, "s"), all.clone());
+    create(&mut world, ["t0", "t1", "t2"].map(demanding));
+    world.settle();
+    create(&mut world, [demanding("t3")]);
+    let told = world.scheduler.plan(world.now, &world.tables.clone());
+    assert_eq!(told.len(), 1, "only the new one is written: {told:?}");
+    told.into_iter().for_each(|write| world.apply(write));
+    assert_eq!(world.err("t3"), "no suitable node (insufficient resources on 1 node)");
+
+    // Another node takes one of them; the others' reason counts it.
+    world.node(node("n2"));
+    world.settle();
+    assert_eq!(world.spread().values().sum::<usize>(), 2);
+    let errs: Vec<&str> = ["t2", "t3"].iter().map(|id| world.err(id)).collect();
+    assert_eq!(errs, ["no suitable node (insufficient resources on 2 nodes)"; 2]);
+}
+
+#[test]
+fn old_reasons_are_told_anew_a_few_at_a_time() {
+    let mut world = World::new();
+    (0..300).for_each(|n| world.node(node(&format!("n{n:03}"))));
+    for n in 0..100 {
+        let id = format!("s{n:02}");
+        world.service(&id, replicated());
+        create(&mut world, [constrained(task(&id, &id), "node.labels.zone==x")]);
+    }
+    world.settle();
+    world.node(node("n300"));
+    let anew = "no suitable node (scheduling constraints not satisfied on 301 nodes)";
+    let mut told = Vec::new();
+    loop {
+        let writes = world.scheduler.plan(world.now, &world.tables.clone());
+        told.push(writes.len());
+        writes.into_iter().for_each(|write| world.apply(write));
+        let Some(wakeup) = world.scheduler.wakeup() else { break };
+        world.now = wakeup;
+    }
+    assert_eq!(told, [66, 34]);
+    assert!((0..100).all(|n| world.err(&format!("s{n:02}")) == anew));
+}
+
+#[test]
 fn a_node_that_grows_takes_what_waited() {
     let mut world = World::new();
     world.service("s", replicated());

@@ -1,0 +1,153 @@
+//! What a plan consists of: tasks that end unplaced, tasks checked on the nodes they came with, groups placed, reasons
+//! told.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use swarm_proto::v1::{Service, Task};
+use swarm_store::{Tables, Write};
+
+use crate::decision::{ASSIGNED, CONFIRMED, assign, no_suitable_node, refuse, shut_down};
+use crate::demand::Demand;
+use crate::filter;
+use crate::node::is_active;
+use crate::scheduler::Scheduler;
+use crate::spread::Spread;
+
+/// Checks of a demand against a node that one plan spends on telling old reasons anew: some milliseconds.
+const REASON_CHECKS_MAX: usize = 20_000;
+/// How soon the next plan goes on with them.
+const REASONS_PAUSE: Duration = Duration::from_millis(100);
+
+impl Scheduler {
+    /// A task that is not wanted any more ends here: nobody else would ever say that it stopped, since no agent has it.
+    pub(crate) fn end_unwanted(
+        &mut self,
+        now: SystemTime,
+        tables: &Tables,
+        writes: &mut Vec<Write>,
+    ) {
+        for id in std::mem::take(&mut self.unwanted) {
+            if let Some(task) = tables.get::<Task>(&id) {
+                writes.push(Write::UpdateTask(Box::new(shut_down(now, task))));
+            }
+        }
+    }
+
+    /// Checks the tasks that came with a node, where they are new or the node changed. They go first: a global
+    /// service's task can run nowhere else.
+    pub(crate) fn confirm_preassigned(
+        &mut self,
+        now: SystemTime,
+        tables: &Tables,
+        touched: &BTreeSet<String>,
+        writes: &mut Vec<Write>,
+    ) {
+        let mut nodes = std::mem::take(&mut self.unchecked);
+        nodes.extend(touched.iter().cloned());
+        for node in nodes {
+            // One that is not known is asked again when it is.
+            let Some(info) = self.nodes.get_mut(&node) else { continue };
+            let Some(tasks) = self.preassigned.get_mut(&node) else { continue };
+            tasks.retain(|id| {
+                let Some(task) = tables.get::<Task>(id).filter(|task| is_active(task)) else {
+                    return false;
+                };
+                let demand = Demand::new(task);
+                if filter::check(&demand, info).is_ok() {
+                    let assigned = Arc::new(assign(now, task, &demand, info, CONFIRMED));
+                    info.add(&assigned);
+                    self.counted.insert(id.clone(), assigned.clone());
+                    writes.push(Write::UpdateTask(Box::new(Task::clone(&assigned))));
+                    return false;
+                }
+                let reason = filter::explain(&demand, std::iter::once(&*info));
+                writes.extend(refuse(now, task, reason));
+                true
+            });
+        }
+    }
+
+    /// Places a group; what finds no room goes on waiting, with the reason.
+    pub(crate) fn place(
+        &mut self,
+        now: SystemTime,
+        tables: &Tables,
+        demand: &Arc<Demand>,
+        writes: &mut Vec<Write>,
+    ) {
+        let mut spread = Spread::new(now, demand, self.nodes.values_mut());
+        while let Some(id) = self.waiting.next(demand).cloned() {
+            if let Some(task) = tables.get::<Task>(&id) {
+                let placed = spread.place_one(|info| {
+                    let assigned = assign(now, task, demand, info, ASSIGNED);
+                    info.add(&assigned);
+                    assigned
+                });
+                let Some(assigned) = placed else { break };
+                writes.push(Write::UpdateTask(Box::new(assigned.clone())));
+                self.counted.insert(id.clone(), Arc::new(assigned));
+            }
+            self.waiting.remove(&id);
+        }
+        if self.waiting.next(demand).is_some() {
+            self.explain(now, tables, demand, writes);
+        }
+    }
+
+    /// Says why a group waits.
+    fn explain(
+        &mut self,
+        now: SystemTime,
+        tables: &Tables,
+        demand: &Arc<Demand>,
+        writes: &mut Vec<Write>,
+    ) {
+        let reason = no_suitable_node(&filter::explain(demand, self.nodes.values()));
+        self.give_up(now, tables, demand, &reason, writes);
+    }
+
+    pub(crate) fn give_up(
+        &mut self,
+        now: SystemTime,
+        tables: &Tables,
+        demand: &Arc<Demand>,
+        reason: &str,
+        writes: &mut Vec<Write>,
+    ) {
+        for id in self.waiting.give_up(demand, reason) {
+            let task = tables.get::<Task>(&id).filter(|task| is_current(tables, task));
+            writes.extend(task.and_then(|task| refuse(now, task, reason.to_owned())));
+        }
+    }
+
+    /// Tells reasons anew that are in doubt, some at a time.
+    pub(crate) fn tell_reasons(
+        &mut self,
+        now: SystemTime,
+        tables: &Tables,
+        writes: &mut Vec<Write>,
+    ) {
+        if self.reasons_due.is_some_and(|due| now < due) {
+            return;
+        }
+        let groups_max = (REASON_CHECKS_MAX / self.nodes.len().max(1)).max(1);
+        for demand in self.waiting.doubted(groups_max) {
+            self.explain(now, tables, &demand, writes);
+        }
+        self.reasons_due = self.waiting.has_doubts().then_some(now + REASONS_PAUSE);
+    }
+}
+
+/// Whether the task is of its service's newest specification: what an update is about to replace needs no reason.
+fn is_current(tables: &Tables, task: &Task) -> bool {
+    if task.service_id.is_empty() {
+        return true;
+    }
+    let Some(service) = tables.get::<Service>(&task.service_id) else { return false };
+    match (&service.spec_version, &task.spec_version) {
+        (Some(newest), Some(own)) => newest.index <= own.index,
+        _ => true,
+    }
+}
