@@ -11,6 +11,7 @@
 
 pub(crate) mod health;
 pub(crate) mod joining;
+mod line;
 mod membership;
 mod merge;
 mod pieces;

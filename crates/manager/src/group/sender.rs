@@ -5,22 +5,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prost::Message as _;
-use swarm_ca::Credentials;
-use swarm_proto::Channel;
 use swarm_proto::raftpb::{Message, MessageType};
-use swarm_proto::v1::raft_client::RaftClient;
-use swarm_proto::v1::{ProcessRaftMessageRequest, StreamRaftMessageRequest};
+use swarm_proto::v1::StreamRaftMessageRequest;
 use swarm_raft::Outgoing;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt as _;
-use tonic::metadata::MetadataValue;
-use tonic::{Request, Status};
+use tonic::Status;
 use tracing::{debug, error};
 
+use super::line::Line;
 use super::merge::merged;
 use super::pieces::{PIECE_BYTES_MAX, cut};
+use super::tells_removal;
 use super::transport::{Contact, Shared};
-use super::{ADDRESS_HEADER, tells_removal};
 
 /// A member that does not take a heartbeat in this time is not in reach.
 const SMALL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -60,8 +57,7 @@ pub(super) struct Sender {
     raft_id: u64,
     lane: Lane,
     contact: Arc<Contact>,
-    /// A connection of this lane alone, and the address that it was made to.
-    line: Option<(String, RaftClient<Channel>)>,
+    line: Option<Line>,
 }
 
 impl Sender {
@@ -133,9 +129,7 @@ impl Sender {
 
     async fn process(&mut self, message: Message) -> Result<(), Status> {
         let limit = if self.lane == Lane::Small { SMALL_TIMEOUT } else { BULK_TIMEOUT };
-        let request = self.request(ProcessRaftMessageRequest { message: Some(message) });
-        let mut client = self.client()?;
-        within(limit, client.process_raft_message(request)).await
+        self.line()?.deliver(message, limit).await
     }
 
     async fn stream(&mut self, pieces: Vec<Message>) -> Result<(), Status> {
@@ -144,39 +138,23 @@ impl Sender {
             progress.send_replace(());
             StreamRaftMessageRequest { message: Some(piece) }
         });
-        let request = self.request(pieces);
-        let mut client = self.client()?;
-        let mut call = std::pin::pin!(client.stream_raft_message(request));
+        let mut call = std::pin::pin!(self.line()?.stream(pieces));
         tokio::select! {
-            answer = &mut call => answer.map(drop),
+            answer = &mut call => answer,
             () = silence(&mut taken) => {
                 Err(Status::deadline_exceeded("the member takes no more pieces"))
             }
         }
     }
 
-    fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        if let Ok(addr) = MetadataValue::try_from(&self.shared.own_addr) {
-            request.metadata_mut().insert(ADDRESS_HEADER, addr);
-        }
-        request
-    }
-
-    fn client(&mut self) -> Result<RaftClient<Channel>, Status> {
+    fn line(&mut self) -> Result<&mut Line, Status> {
         let addr = self.shared.address(self.raft_id);
         let addr = addr.ok_or_else(|| Status::unavailable("the member's address is unknown"))?;
-        match &self.line {
-            Some((known, client)) if *known == addr => Ok(client.clone()),
-            _ => {
-                let credentials = Credentials::Member(self.shared.materials.clone());
-                let channel = swarm_ca::connect(&addr, credentials)
-                    .map_err(|error| Status::unavailable(error.to_string()))?;
-                let client = RaftClient::new(channel);
-                self.line = Some((addr, client.clone()));
-                Ok(client)
-            }
-        }
+        let line = match self.line.take() {
+            Some(line) if line.leads_to(&addr) => line,
+            _ => Line::new(addr, &self.shared.own_addr, self.shared.materials.clone())?,
+        };
+        Ok(self.line.insert(line))
     }
 }
 
@@ -199,15 +177,5 @@ async fn silence(taken: &mut watch::Receiver<()>) {
             Ok(Err(_)) => return tokio::time::sleep(PIECE_TIMEOUT).await,
             Err(_) => return,
         }
-    }
-}
-
-async fn within<T>(
-    limit: Duration,
-    call: impl Future<Output = Result<tonic::Response<T>, Status>>,
-) -> Result<(), Status> {
-    match tokio::time::timeout(limit, call).await {
-        Ok(answer) => answer.map(drop),
-        Err(_) => Err(Status::deadline_exceeded("the member does not answer")),
     }
 }

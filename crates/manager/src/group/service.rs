@@ -1,23 +1,32 @@
 //! The service `Raft`: what other members send. For managers of this cluster only.
 //!
-//! Mirrors SwarmKit's `ProcessRaftMessage`, `StreamRaftMessage` and `ResolveAddress`; beyond it a message must come from
+//! Mirrors SwarmKit's `ProcessRaftMessage`, `StreamRaftMessage` and `ResolveAddress`, with `CarryRaftMessages` beside
+//! them; beyond it a message must come from
 //! the node that it names.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 
 use prost::Message as _;
 use swarm_ca::{Authorizer, Identity, Role};
 use swarm_proto::raftpb::{Message, MessageType};
 use swarm_proto::v1::raft_server::Raft;
 use swarm_proto::v1::{
-    ProcessRaftMessageRequest, ProcessRaftMessageResponse, ResolveAddressRequest,
-    ResolveAddressResponse, StreamRaftMessageRequest, StreamRaftMessageResponse,
+    CarryRaftMessagesRequest, CarryRaftMessagesResponse, ProcessRaftMessageRequest,
+    ProcessRaftMessageResponse, ResolveAddressRequest, ResolveAddressResponse,
+    StreamRaftMessageRequest, StreamRaftMessageResponse,
 };
+use swarm_raft::RaftError;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::debug;
 
 use super::pieces::Assembly;
 use super::{ADDRESS_HEADER, ChangeError, Group, MEMBER_REMOVED};
+
+/// An answer for each message that a lane carries; the first error is the last.
+type CarryAnswers =
+    Pin<Box<dyn Stream<Item = Result<CarryRaftMessagesResponse, Status>> + Send + 'static>>;
 
 /// Takes messages for this member.
 #[derive(Clone)]
@@ -74,10 +83,15 @@ impl RaftService {
         if message.r#type() == MessageType::MsgProp {
             return Ok(());
         }
-        if let Err(error) = node.step(&message.encode_to_vec()) {
-            debug!(raft.id = from, %error, "a message was dropped");
+        match node.step(&message.encode_to_vec()) {
+            // Whoever takes its place listens on another call.
+            Err(error @ RaftError::Stopped) => Err(Status::unavailable(error.to_string())),
+            Err(error) => {
+                debug!(raft.id = from, %error, "a message was dropped");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
         }
-        Ok(())
     }
 
     fn note_address(&self, from: u64, source: &Source) {
@@ -118,6 +132,24 @@ impl Raft for RaftService {
             None => self.refuse_blacklisted(&source)?,
         }
         Ok(Response::new(ProcessRaftMessageResponse {}))
+    }
+
+    type CarryRaftMessagesStream = CarryAnswers;
+
+    async fn carry_raft_messages(
+        &self,
+        request: Request<Streaming<CarryRaftMessagesRequest>>,
+    ) -> Result<Response<CarryAnswers>, Status> {
+        let source = self.source(&request)?;
+        self.refuse_blacklisted(&source)?;
+        let service = self.clone();
+        let answers = request.into_inner().map(move |request| {
+            if let Some(message) = request?.message {
+                service.receive(&source, message)?;
+            }
+            Ok(CarryRaftMessagesResponse {})
+        });
+        Ok(Response::new(Box::pin(answers)))
     }
 
     async fn stream_raft_message(
