@@ -4,18 +4,31 @@
 //! `scheduler`.
 
 use swarm_store::{ControlLoop, Error, LoopDriver, Store};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tracing::{debug, error};
 
 /// After a cycle that did not settle, the loops rest this long whatever happens.
 const UNSETTLED_PAUSE: std::time::Duration = LoopDriver::UNSETTLED_PAUSE;
+
+/// Does what may take long, without keeping this thread's other tasks waiting, which a runtime of one thread can't.
+fn busy<R>(work: impl FnOnce() -> R) -> R {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
 
 /// Runs `loops` until leadership is lost.
 pub(crate) async fn run(store: Store, mut loops: Vec<Box<dyn ControlLoop>>) {
     store.attach_feed();
     let mut driver = LoopDriver::default();
     loop {
-        let cycle =
-            store.propose(|transaction| Ok::<_, Error>(driver.cycle(&mut loops, transaction)));
+        busy(|| driver.catch_up(&mut loops, &store));
+        let cycle = store
+            .propose_in_turn(|transaction| {
+                Ok::<_, Error>(busy(|| driver.cycle(&mut loops, transaction)))
+            })
+            .await;
         let pause = match cycle {
             Ok((pause, committed)) => {
                 if let Some(committed) = committed

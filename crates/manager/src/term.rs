@@ -10,6 +10,7 @@ use swarm_proto::id::new_id;
 use swarm_raft::{RaftNode, Status};
 use swarm_store::{ControlLoop, Error, Store};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tracing::{error, info};
 
 use crate::control_driver;
@@ -44,15 +45,20 @@ impl Duties {
             }
             info!(node.id = self.node_id, "leadership acquired");
             let mut until = status.clone();
+            let mut loops = None;
             tokio::select! {
-                () = self.term() => {}
+                () = self.term(&mut loops) => {}
                 () = lost(&mut until) => info!(node.id = self.node_id, "leadership lost"),
+            }
+            if let Some(loops) = loops {
+                // What it is in the middle of belongs to this term: the next waits for it.
+                loops.end().await;
             }
             lost(&mut status).await;
         }
     }
 
-    async fn term(&self) {
+    async fn term(&self, loops: &mut Option<Loops>) {
         if let Some(founding) = &self.founding {
             let founded =
                 self.store.update(|transaction| found(transaction, founding, &self.node_id)).await;
@@ -70,8 +76,9 @@ impl Duties {
         if let Err(error) = self.store.update(|_| Ok::<_, Error>(())).await {
             return error!(%error, "the store is not ready");
         }
+        let loops = loops.insert(Loops::start(self.store.clone()));
         tokio::join!(
-            control_driver::run(self.store.clone(), control_loops()),
+            loops.ended(),
             self.dispatcher.run(pending()),
             self.log_broker.run(pending()),
             Signer::new(self.store.clone(), &self.cluster_id, self.group.materials.clone()).run(),
@@ -79,6 +86,31 @@ impl Duties {
             role_manager::run(self.store.clone(), self.group.clone()),
             metrics::note_delays(self.store.clone()),
         );
+    }
+}
+
+/// The control loops in a task of their own: their cycles take long, and hold up nothing else of the term.
+struct Loops(JoinHandle<()>);
+
+impl Loops {
+    fn start(store: Store) -> Self {
+        Self(tokio::spawn(control_driver::run(store, control_loops())))
+    }
+
+    async fn ended(&mut self) {
+        // A panic was reported where it happened, and the loops are over either way.
+        let _ = (&mut self.0).await;
+    }
+
+    async fn end(mut self) {
+        self.0.abort();
+        self.ended().await;
+    }
+}
+
+impl Drop for Loops {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -10,11 +10,15 @@ use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::{Node, Service, Task, TaskState};
 use swarm_store::{Change, ControlLoop, Delta, Tables, Write};
 
-use crate::plan::Plan;
+use crate::plan::{Plan, first};
 use crate::restart::Restarts;
 use crate::task::{is_dead, is_down, is_invalid, mode, observed};
 use crate::update::Updates;
 use crate::{global, jobs, replicated, returning};
+
+/// Tasks that ended and services that one plan looks at: some milliseconds, as a new leader looks at all of them.
+const TASKS_MAX: usize = 1000;
+const SERVICES_MAX: usize = 256;
 
 /// The orchestrator's state: what to look at, what is delayed and what is being updated.
 pub struct Orchestrator {
@@ -93,6 +97,10 @@ impl ControlLoop for Orchestrator {
             self.updates.step(&mut plan, &mut self.restarts, &service);
         }
         plan.into_writes()
+    }
+
+    fn is_behind(&self) -> bool {
+        !self.tasks.is_empty() || !self.services.is_empty()
     }
 
     fn wakeup(&self) -> Option<SystemTime> {
@@ -180,7 +188,7 @@ impl Orchestrator {
     }
 
     fn restart_tasks(&mut self, plan: &mut Plan) {
-        for id in std::mem::take(&mut self.tasks) {
+        for id in first(&mut self.tasks, TASKS_MAX) {
             let Some(task) =
                 plan.tables.get::<Task>(&id).filter(|task| needs_look(&plan.tables, task)).cloned()
             else {
@@ -201,7 +209,7 @@ impl Orchestrator {
     }
 
     fn reconcile(&mut self, plan: &mut Plan) {
-        for id in std::mem::take(&mut self.services) {
+        for id in first(&mut self.services, SERVICES_MAX) {
             let Some(service) = plan.tables.get::<Service>(&id).cloned() else { continue };
             let (restarts, updates) = (&mut self.restarts, &mut self.updates);
             match mode(&service) {

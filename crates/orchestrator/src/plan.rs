@@ -79,3 +79,11 @@ impl Plan {
         services.chain(tasks).collect()
     }
 }
+
+/// Takes the first `max` out of a set of what is to be looked at.
+pub(crate) fn first<T: Ord>(set: &mut BTreeSet<T>, max: usize) -> BTreeSet<T> {
+    match set.iter().nth(max) {
+        None => std::mem::take(set),
+        Some(_) => (0..max).filter_map(|_| set.pop_first()).collect(),
+    }
+}

@@ -12,8 +12,12 @@ use swarm_proto::v1::{Cluster, Service, Task, TaskState};
 use swarm_store::{Change, ControlLoop, Tables, Write};
 
 use crate::defaults::TASK_HISTORY_LIMIT;
+use crate::plan::first;
 use crate::slot::SlotKey;
 use crate::task::{is_dead, mode, observed, status_time};
+
+/// Tasks and slots that one plan looks at: some milliseconds.
+const LOOKS_MAX: usize = 1000;
 
 /// The reaper's state: where tasks came, went or died since it last looked.
 #[derive(Debug, Default)]
@@ -29,7 +33,8 @@ impl ControlLoop for Reaper {
 
     fn resync(&mut self, _now: SystemTime, tables: &Tables) {
         *self = Self::default();
-        for task in tables.iter::<Task>() {
+        // Where nothing died, nothing is too many.
+        for task in tables.iter::<Task>().filter(|task| is_history(task)) {
             self.note(task);
         }
     }
@@ -55,12 +60,16 @@ impl ControlLoop for Reaper {
     }
 
     fn plan(&mut self, _now: SystemTime, tables: &Tables) -> Vec<Write> {
-        let mut deletable: BTreeSet<String> = std::mem::take(&mut self.tasks);
+        let mut deletable: BTreeSet<String> = first(&mut self.tasks, LOOKS_MAX);
         deletable.retain(|id| tables.get::<Task>(id).is_some_and(|task| is_removable(task)));
-        for slot in std::mem::take(&mut self.slots) {
+        for slot in first(&mut self.slots, LOOKS_MAX) {
             deletable.extend(excess(tables, &slot));
         }
         deletable.into_iter().map(Write::DeleteTask).collect()
+    }
+
+    fn is_behind(&self) -> bool {
+        !self.tasks.is_empty() || !self.slots.is_empty()
     }
 
     fn wakeup(&self) -> Option<SystemTime> {

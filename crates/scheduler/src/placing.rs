@@ -15,9 +15,9 @@ use crate::node::is_active;
 use crate::scheduler::Scheduler;
 use crate::spread::Spread;
 
-/// Checks of a demand against a node that one plan spends on telling old reasons anew: some milliseconds.
-const REASON_CHECKS_MAX: usize = 20_000;
-/// How soon the next plan goes on with them.
+/// Checks of a demand against a node that one plan spends on new groups, and as many on old reasons: some milliseconds.
+const CHECKS_MAX: usize = 20_000;
+/// How soon the next plan goes on with old reasons.
 const REASONS_PAUSE: Duration = Duration::from_millis(100);
 
 impl Scheduler {
@@ -122,6 +122,11 @@ impl Scheduler {
         }
     }
 
+    /// Groups that one plan judges of those that wait for it.
+    pub(crate) fn groups_max(&self) -> usize {
+        (CHECKS_MAX / self.nodes.len().max(1)).max(1)
+    }
+
     /// Tells reasons anew that are in doubt, some at a time.
     pub(crate) fn tell_reasons(
         &mut self,
@@ -132,8 +137,7 @@ impl Scheduler {
         if self.reasons_due.is_some_and(|due| now < due) {
             return;
         }
-        let groups_max = (REASON_CHECKS_MAX / self.nodes.len().max(1)).max(1);
-        for demand in self.waiting.doubted(groups_max) {
+        for demand in self.waiting.doubted(self.groups_max()) {
             self.explain(now, tables, &demand, writes);
         }
         self.reasons_due = self.waiting.has_doubts().then_some(now + REASONS_PAUSE);

@@ -72,7 +72,7 @@ impl ControlLoop for Scheduler {
         let touched = std::mem::take(&mut self.touched);
         self.end_unwanted(now, tables, &mut writes);
         self.confirm_preassigned(now, tables, &touched, &mut writes);
-        let mut due = self.waiting.unjudged();
+        let mut due = self.waiting.unjudged(self.groups_max());
         if !touched.is_empty() {
             let nodes = touched.iter().filter_map(|id| self.nodes.get(id));
             let nodes: Vec<&NodeInfo> = nodes.collect();
@@ -90,6 +90,10 @@ impl ControlLoop for Scheduler {
         }
         self.tell_reasons(now, tables, &mut writes);
         writes
+    }
+
+    fn is_behind(&self) -> bool {
+        self.waiting.has_unjudged()
     }
 
     fn wakeup(&self) -> Option<SystemTime> {

@@ -62,12 +62,17 @@ impl Waiting {
         }
     }
 
-    /// The groups that were never judged.
-    pub(crate) fn unjudged(&self) -> Vec<Arc<Demand>> {
+    /// Groups that were never judged, `max` at most.
+    pub(crate) fn unjudged(&self, max: usize) -> Vec<Arc<Demand>> {
         let is_new = |demand: &&Arc<Demand>| {
             self.groups.get(*demand).is_some_and(|group| group.stuck.is_empty())
         };
-        self.fresh.iter().filter(is_new).cloned().collect()
+        self.fresh.iter().filter(is_new).take(max).cloned().collect()
+    }
+
+    /// Whether any tasks were never judged.
+    pub(crate) fn has_unjudged(&self) -> bool {
+        !self.fresh.is_empty()
     }
 
     /// The stuck groups for which there `may_be_room` again.

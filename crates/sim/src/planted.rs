@@ -49,6 +49,10 @@ impl ControlLoop for Blind {
         }
     }
 
+    fn is_behind(&self) -> bool {
+        self.inner.is_behind()
+    }
+
     fn plan(&mut self, now: SystemTime, tables: &Tables) -> Vec<Write> {
         let mut writes = self.inner.plan(now, &tables_without_ports(tables));
         for write in &mut writes {

@@ -89,6 +89,7 @@ impl Term {
             return false;
         }
         let Self { loops, driver, .. } = self;
+        driver.catch_up(loops, store);
         let cycle = store.propose(|transaction| Ok::<_, Error>(driver.cycle(loops, transaction)));
         let pause = match cycle {
             Ok((pause, written)) => {

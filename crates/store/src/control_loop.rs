@@ -22,7 +22,15 @@ pub trait ControlLoop: Send {
     fn observe(&mut self, now: SystemTime, tables: &Tables, change: &Change);
 
     /// What to write now. A plan applied and asked for again is empty.
+    ///
+    /// A plan holds up every writer: a loop that has much to look at leaves the rest for the next, and says so by
+    /// [`ControlLoop::is_behind`].
     fn plan(&mut self, now: SystemTime, tables: &Tables) -> Vec<Write>;
+
+    /// Whether the last plan left something to look at for the next.
+    fn is_behind(&self) -> bool {
+        false
+    }
 
     /// When to be asked for a plan next if nothing changes before.
     fn wakeup(&self) -> Option<SystemTime>;

@@ -11,7 +11,7 @@ const WAITING_MAX: usize = 200_000;
 /// What a driver takes at a time.
 #[derive(Debug, Default)]
 pub struct FeedBatch {
-    /// The loops must start anew from the tables; `changes` is empty then.
+    /// The loops must start anew, by [`crate::Store::begin_feed`]; `changes` is empty then.
     pub resync: bool,
     /// The changes since the last batch, oldest first.
     pub changes: Vec<Change>,
@@ -48,6 +48,15 @@ impl Feed {
             return self.restart();
         }
         self.waiting.changes.extend_from_slice(changes);
+    }
+
+    /// Forgets what waits, and collects from here on: whoever takes the tables along with it has seen all before.
+    pub(crate) fn begin(&mut self) {
+        self.waiting = FeedBatch::default();
+    }
+
+    pub(crate) fn must_begin(&self) -> bool {
+        self.waiting.resync
     }
 
     pub(crate) fn drain(&mut self) -> FeedBatch {

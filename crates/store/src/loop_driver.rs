@@ -12,6 +12,7 @@ use tracing::{debug, warn};
 
 use crate::change::{Change, Write};
 use crate::control_loop::ControlLoop;
+use crate::store::Store;
 use crate::transaction::Transaction;
 
 /// One log entry carries as many changes at most; what is planned beyond goes into the next. Keeps entries near 1 MiB.
@@ -41,13 +42,27 @@ impl LoopDriver {
     /// After a cycle that did not settle, the loops rest this long.
     pub const UNSETTLED_PAUSE: Duration = Duration::from_secs(1);
 
-    /// What was planned and not written is forgotten: the next cycle starts from the tables.
+    /// What was planned and not written is forgotten: the loops start from the tables.
     pub fn restart(&mut self) {
         self.backlog.clear();
         self.resync = true;
     }
 
-    /// One transaction's worth of work; returns how long the loops may rest if nothing happens, or none for ever.
+    /// Lets the loops start from the tables where they must. Not within a transaction: with many objects it takes
+    /// seconds, in which others write.
+    pub fn catch_up(&mut self, loops: &mut [Box<dyn ControlLoop>], store: &Store) {
+        if let Some((tables, now)) = store.begin_feed(self.resync) {
+            self.backlog.clear();
+            for control_loop in loops {
+                control_loop.resync(now, &tables);
+            }
+            self.resync = false;
+            self.last = now;
+        }
+    }
+
+    /// One transaction's worth of work; returns how long the loops may rest if nothing happens, or none for ever. Comes
+    /// after [`LoopDriver::catch_up`].
     pub fn cycle(
         &mut self,
         loops: &mut [Box<dyn ControlLoop>],
@@ -60,10 +75,7 @@ impl LoopDriver {
         let batch = transaction.drain_feed();
         if batch.resync || self.resync {
             self.restart();
-            self.resync = false;
-            for control_loop in &mut *loops {
-                control_loop.resync(now, transaction.tables());
-            }
+            return Some(Duration::ZERO);
         }
         for change in &batch.changes {
             show(loops, now, transaction, change);
@@ -79,6 +91,9 @@ impl LoopDriver {
                 if self.resync || !self.backlog.is_empty() {
                     return Some(Duration::ZERO);
                 }
+            }
+            if loops.iter().any(|control_loop| control_loop.is_behind()) {
+                return Some(Duration::ZERO);
             }
             if quiet {
                 return rest(loops, now);

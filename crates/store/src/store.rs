@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     committed: ArcSwap<Tables>,
     /// Lock order: `writer` before `pending`. Appliers take `pending` alone, so a long plan never holds up commits.
     writer: Mutex<Writer>,
+    /// Taken before `writer` by tasks, so that one at most of a runtime's threads waits for that.
+    turn: tokio::sync::Mutex<()>,
     pending: Mutex<VecDeque<Pending>>,
     commits: broadcast::Sender<Commit>,
     fed: Notify,
@@ -80,6 +82,7 @@ impl Store {
         let shared = Shared {
             committed: ArcSwap::default(),
             writer: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
             pending: Mutex::default(),
             commits: broadcast::Sender::new(COMMITS_WAITING_MAX),
             fed: Notify::new(),
@@ -117,11 +120,24 @@ impl Store {
         &self,
         transact: impl FnOnce(&mut Transaction<'_>) -> Result<R, E>,
     ) -> Result<R, E> {
-        let (result, committed) = self.propose(transact)?;
+        let (result, committed) = self.propose_in_turn(transact).await?;
         if let Some(committed) = committed {
             committed.await.unwrap_or(Err(Error::LeadershipLost))?;
         }
         Ok(result)
+    }
+
+    /// As [`Store::propose`], behind those who asked before: tasks that wait for the writer hold no thread.
+    ///
+    /// # Errors
+    /// As [`Store::propose`].
+    #[expect(clippy::type_complexity, reason = "the result and the news of its commit")]
+    pub async fn propose_in_turn<R, E: From<Error>>(
+        &self,
+        transact: impl FnOnce(&mut Transaction<'_>) -> Result<R, E>,
+    ) -> Result<(R, Option<oneshot::Receiver<Result<(), Error>>>), E> {
+        let _turn = self.shared.turn.lock().await;
+        self.propose(transact)
     }
 
     /// As [`Store::update`], without waiting: the receiver tells the commit; none where nothing was changed.
@@ -257,6 +273,17 @@ impl Store {
     pub fn attach_feed(&self) {
         self.writer().feed.attach();
         self.shared.fed.notify_one();
+    }
+
+    /// The proposed tables and the time, for loops that start from them; what is changed after them comes by
+    /// [`Transaction::drain_feed`]. None where the loops know everything up to the feed, unless they `must` start anew.
+    pub fn begin_feed(&self, must: bool) -> Option<(Tables, SystemTime)> {
+        let mut writer = self.writer();
+        if !must && !writer.feed.must_begin() {
+            return None;
+        }
+        writer.feed.begin();
+        Some((writer.proposed.clone(), (self.shared.clock)()))
     }
 
     /// Ends the collection that [`Store::attach_feed`] began.
