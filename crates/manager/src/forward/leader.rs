@@ -175,10 +175,7 @@ impl Leaders {
         };
         tokio::select! {
             () = succeeded => Status::unavailable(format!("the leader changed while {UNDER_WAY}")),
-            silent = silent => {
-                let status = no_leader(&silent);
-                Status::new(status.code(), format!("{} It was lost while {UNDER_WAY}.", status.message()))
-            }
+            silent = silent => lost(&silent),
         }
     }
 
@@ -222,6 +219,13 @@ fn no_leader(silent: &[String]) -> Status {
             silent.join(", ")
         )),
     }
+}
+
+/// The same to whose request was under way.
+fn lost(silent: &[String]) -> Status {
+    let status = no_leader(silent);
+    let said = format!("{} The leader was lost while {UNDER_WAY}.", status.message());
+    Status::new(status.code(), said)
 }
 
 /// Whether an error shows that no connection came about, so that nothing was sent.
@@ -271,5 +275,14 @@ mod tests {
         let named = no_leader(&["node2 (10.0.0.2:2377)".to_owned()]);
         assert!(named.message().starts_with(NO_LEADER));
         assert!(named.message().ends_with("cannot be reached: node2 (10.0.0.2:2377)."));
+    }
+
+    #[test]
+    fn a_request_whose_leader_was_lost_is_not_said_to_have_failed() {
+        let lost = lost(&["node2 (10.0.0.2:2377)".to_owned()]);
+        assert_eq!(lost.code(), no_leader(&[]).code());
+        assert!(lost.message().starts_with(NO_LEADER), "{lost}");
+        assert!(lost.message().contains("(10.0.0.2:2377). The leader was lost"), "{lost}");
+        assert!(lost.message().ends_with("it may have been carried out, or not."), "{lost}");
     }
 }
