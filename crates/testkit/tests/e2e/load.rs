@@ -1,14 +1,14 @@
 //! Clients that write while managers are lost, and whether what was acknowledged is still there.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use swarm_testkit::{Cluster, Engine};
+use swarm_testkit::{Cluster, Engine, wait_until};
 
-use crate::support::{services, try_request};
+use crate::support::{PATIENCE, services, try_request};
 
 /// Between a client's writes: a load, and not all that the machine can do, of which elections need their part.
 const PACE: Duration = Duration::from_millis(20);
@@ -16,6 +16,8 @@ const PACE: Duration = Duration::from_millis(20);
 /// Clients that create services through each manager in turn, whatever it answers.
 pub(crate) struct Load {
     over: Arc<AtomicBool>,
+    /// When the newest of the accepted writes was asked for.
+    newest: Arc<Mutex<Instant>>,
     clients: Vec<JoinHandle<Written>>,
 }
 
@@ -38,13 +40,22 @@ impl Load {
     /// Starts so many clients, whose services' names begin with a new prefix.
     pub(crate) fn start(cluster: &Cluster, prefix: &str, clients: usize) -> Self {
         let over = Arc::new(AtomicBool::new(false));
+        let newest = Arc::new(Mutex::new(Instant::now()));
         let sockets: Vec<PathBuf> = cluster.daemons().iter().map(Engine::socket).collect();
         let start = |client| {
-            let (sockets, until) = (sockets.clone(), over.clone());
+            let (sockets, until, newest) = (sockets.clone(), over.clone(), newest.clone());
             let prefix = format!("{prefix}{client}");
-            std::thread::spawn(move || write(&sockets, client, &prefix, &until))
+            std::thread::spawn(move || write(&sockets, client, &prefix, &until, &newest))
         };
-        Self { clients: (0..clients).map(start).collect(), over }
+        Self { clients: (0..clients).map(start).collect(), over, newest }
+    }
+
+    /// Waits until a write is accepted that was asked for after an event. Asks no manager, which costs them nothing.
+    #[track_caller]
+    pub(crate) fn await_write_after(&self, event: Instant) {
+        wait_until(PATIENCE, "a write to be accepted", || {
+            (*self.newest.lock().expect("no client panicked") > event).then_some(())
+        });
     }
 
     /// Ends them.
@@ -59,7 +70,13 @@ impl Load {
     }
 }
 
-fn write(sockets: &[PathBuf], client: usize, prefix: &str, until: &AtomicBool) -> Written {
+fn write(
+    sockets: &[PathBuf],
+    client: usize,
+    prefix: &str,
+    until: &AtomicBool,
+    newest: &Mutex<Instant>,
+) -> Written {
     let mut written = Written::default();
     for number in 0.. {
         if until.load(Ordering::Relaxed) {
@@ -68,6 +85,8 @@ fn write(sockets: &[PathBuf], client: usize, prefix: &str, until: &AtomicBool) -
         let name = format!("{prefix}-{number}");
         let asked = Instant::now();
         if create(&sockets[(client + number) % sockets.len()], &name) == Some(201) {
+            let mut newest = newest.lock().expect("no client panicked");
+            *newest = asked.max(*newest);
             written.acknowledged.push(Write { name, asked, accepted: Instant::now() });
         }
         written.longest = written.longest.max(asked.elapsed());

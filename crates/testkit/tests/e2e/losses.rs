@@ -33,13 +33,6 @@ fn await_well(cluster: &Cluster) -> usize {
     leader(cluster, 0)
 }
 
-/// Waits until a manager that is left follows or is a leader that is none of the lost.
-fn await_successor(cluster: &Cluster, asked: usize, lost: &[usize]) {
-    wait_until(PATIENCE, "another leader", || {
-        (!lost.contains(&leader(cluster, asked))).then_some(())
-    });
-}
-
 /// The managers that are not among the lost.
 fn others(cluster: &Cluster, lost: &[usize]) -> Vec<usize> {
     (0..cluster.daemons().len()).filter(|index| !lost.contains(index)).collect()
@@ -58,7 +51,7 @@ fn five_managers_lose_two_at_once_while_clients_write() {
         let lost = [lead, (lead + 1 + round) % 5];
         lost.iter().for_each(|index| cluster[*index].kill());
         kills.push(Instant::now());
-        await_successor(&cluster, others(&cluster, &lost)[0], &lost);
+        load.await_write_after(kills[round]);
         lost.iter().for_each(|index| cluster[*index].restart());
         lead = await_well(&cluster);
     }
@@ -116,10 +109,9 @@ fn cut(cluster: &Cluster, name: &str, cut: Cut, of_leader: bool, count: usize) {
     let managers = cluster.daemons().len();
     let first = if of_leader { lead } else { lead + 1 };
     let minority: Vec<usize> = (first..first + count).map(|at| at % managers).collect();
-    let majority = others(cluster, &minority);
     cut.make(cluster, &minority);
     let start = Instant::now();
-    await_successor(cluster, majority[0], if of_leader { &minority } else { &[] });
+    load.await_write_after(start);
     minority.iter().for_each(|index| await_refusal(&cluster[*index]));
     cluster.daemons().iter().for_each(|daemon| daemon.host().deafen(&[]));
     await_well(cluster);
