@@ -78,6 +78,30 @@ impl Side {
         &mut self.machines[index]
     }
 
+    /// Does something to all machines at once.
+    pub(crate) fn at_once<T>(&mut self, act: impl Fn(usize, &mut Machine) -> T + Sync) {
+        std::thread::scope(|scope| {
+            for (index, machine) in self.machines.iter_mut().enumerate() {
+                let act = &act;
+                scope.spawn(move || drop(act(index, machine)));
+            }
+        });
+    }
+
+    /// The members as two groups: one of them and the next ones, so many altogether, in each round others; and the rest.
+    pub(crate) fn part(
+        &self,
+        first: usize,
+        count: usize,
+        round: usize,
+    ) -> (Vec<usize>, Vec<usize>) {
+        let others = self.members - 1;
+        let next = |at: usize| (first + 1 + (round + at) % others) % self.members;
+        let group: Vec<usize> = std::iter::once(first).chain((0..count - 1).map(next)).collect();
+        let rest = (0..self.members).filter(|index| !group.contains(index)).collect();
+        (group, rest)
+    }
+
     /// A new connection to one of the engines.
     pub(crate) fn client(&self, index: usize) -> Result<Client> {
         Client::open(&self.engine(index).socket())

@@ -6,6 +6,9 @@ use anyhow::{Result, ensure};
 
 use crate::measure::{Goal, Samples};
 
+/// So many samples have a distribution that is worth more than their range.
+const DISTRIBUTION_MIN: usize = 10;
+
 /// All figures.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
@@ -126,7 +129,12 @@ impl Figure {
         let mut sorted = samples.values.clone();
         sorted.sort_by(f64::total_cmp);
         let range = match sorted.as_slice() {
-            [first, .., last] => format!(" ({first:.3} to {last:.3})"),
+            [first, .., last] if sorted.len() < DISTRIBUTION_MIN => {
+                format!(" ({first:.3} to {last:.3})")
+            }
+            [first, .., last] => {
+                format!(" ({first:.3} to {last:.3}, p90 {:.3})", percentile(&sorted, 90))
+            }
             _ => String::new(),
         };
         let note = samples.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
@@ -141,6 +149,12 @@ fn median(sorted: &[f64]) -> f64 {
         length if length % 2 == 1 => sorted[middle],
         _ => f64::midpoint(sorted[middle - 1], sorted[middle]),
     }
+}
+
+/// The smallest of the samples that is not below so many percent of them.
+fn percentile(sorted: &[f64], percent: usize) -> f64 {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied().unwrap_or(f64::NAN)
 }
 
 impl Table {
@@ -165,12 +179,21 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use super::median;
+    use super::{median, percentile};
 
     #[test]
     fn medians() {
         for (sorted, expected) in [(&[1.0][..], 1.0), (&[1.0, 2.0], 1.5), (&[1.0, 2.0, 9.0], 2.0)] {
             assert!((median(sorted) - expected).abs() < f64::EPSILON, "{sorted:?}");
+        }
+    }
+
+    #[test]
+    fn percentiles() {
+        let ten: Vec<f64> = (1..=10).map(f64::from).collect();
+        for (percent, expected) in [(1, 1.0), (50, 5.0), (90, 9.0), (91, 10.0), (100, 10.0)] {
+            let found = percentile(&ten, percent);
+            assert!((found - expected).abs() < f64::EPSILON, "{percent}: {found}");
         }
     }
 }

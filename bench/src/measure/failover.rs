@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::leader::await_well;
+use super::well::await_well;
 use super::{Goal, Samples};
 use crate::service::{Service, spec};
 use crate::side::Side;

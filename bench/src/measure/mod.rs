@@ -3,11 +3,14 @@
 mod create;
 mod failover;
 mod leader;
+mod load;
 mod memory;
 mod newcomer;
 mod nodes;
+mod partition;
 mod scale;
 mod throughput;
+mod well;
 
 use anyhow::Result;
 
@@ -54,7 +57,7 @@ pub(crate) struct Suite {
 }
 
 /// All of them.
-pub(crate) const SUITES: [Suite; 4] = [
+pub(crate) const SUITES: [Suite; 6] = [
     Suite {
         form: Form { managers: 1, workers: 2, spares: 0 },
         measures: &[
@@ -73,6 +76,22 @@ pub(crate) const SUITES: [Suite; 4] = [
             ("managers-handover", leader::handover),
             ("managers-leader", leader::lost),
             ("managers-machine", failover::machine_of_leader),
+        ],
+    },
+    Suite {
+        form: Form { managers: 3, workers: 0, spares: 0 },
+        measures: &[
+            ("parted-leader", partition::leader),
+            ("parted-mute-leader", partition::mute_leader),
+            ("parted-deaf-leader", partition::deaf_leader),
+            ("parted-follower", partition::follower),
+        ],
+    },
+    Suite {
+        form: Form { managers: 5, workers: 0, spares: 0 },
+        measures: &[
+            ("five-managers-lose-two", leader::two_lost),
+            ("parted-two-of-five", partition::two_of_five),
         ],
     },
     Suite {

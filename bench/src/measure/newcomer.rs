@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use hyper::Method;
 
-use super::leader::{Writer, await_well};
+use super::load::{Attempt, Load};
+use super::well::await_well;
 use super::{Goal, Samples};
 use crate::api::Connection;
 use crate::interrupt::wait;
@@ -34,7 +35,7 @@ pub(super) fn measure(side: &mut Side) -> Result<Vec<Samples>> {
         })
     };
     filled(side, leader)?;
-    let writer = Writer::start(side, leader, "newcomer");
+    let load = Load::start(side, &[leader], 1, "newcomer");
     std::thread::sleep(CALM);
     let newcomer = side.len();
     let address = side.engine(leader).host().address().to_string();
@@ -45,8 +46,9 @@ pub(super) fn measure(side: &mut Side) -> Result<Vec<Samples>> {
     filled(side, newcomer)?;
     let elapsed = start.elapsed();
     std::thread::sleep(CALM);
-    let writes = writer.end()?;
-    let stall = writes.windows(2).map(|pair| pair[1].accepted - pair[0].accepted).max();
+    let mut writes = load.end()?;
+    writes.retain(Attempt::is_accepted);
+    let stall = writes.windows(2).map(|pair| pair[1].over - pair[0].over).max();
     let stall = stall.context("no write was accepted")?;
     let caught_up = "new manager has 10,000 services and 100,000 tasks";
     let stalled = "longest pause between two writes meanwhile";

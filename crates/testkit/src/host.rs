@@ -12,7 +12,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use swarm_network::netns;
 
-use crate::{Lab, processes, wait_until};
+use crate::{Lab, Output, processes, wait_until};
+
+/// The table of [`Host::deafen`].
+const DEAF: &str = "deaf";
 
 /// A host in a lab. Dropping it ends everything that runs on it.
 #[derive(Debug)]
@@ -106,6 +109,20 @@ impl Host {
     /// Undoes [`Host::cut_off`].
     pub fn reconnect(&self) {
         self.lab.plug_in(&self.folder.join("netns"), self.address).expect("plug a host in");
+    }
+
+    /// From now on nothing arrives here that these addresses send, and nobody is told; whom it did not hear before it
+    /// hears again. What this host sends arrives, so one host's deafness is a cut in one direction.
+    pub fn deafen(&self, to: &[Ipv4Addr]) {
+        // In one transaction, so that there is no moment in between.
+        let mut rules = format!("table ip {DEAF} {{}}; delete table ip {DEAF};");
+        if !to.is_empty() {
+            let to: Vec<String> = to.iter().map(ToString::to_string).collect();
+            let drop = format!("ip saddr {{ {} }} drop;", to.join(", "));
+            let hook = "type filter hook prerouting priority raw;";
+            rules.push_str(&format!(" table ip {DEAF} {{ chain hear {{ {hook} {drop}\n}}\n}}"));
+        }
+        Output::of(self.command("nft").arg(rules)).ok();
     }
 }
 

@@ -1,12 +1,13 @@
 //! The kit itself: hosts that reach each other, a stock engine that runs the image, and nothing left afterwards.
 
 use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
 use swarm_testkit::{
-    Engine, Lab, Output, StockEngine, busybox_image_tar, require_command, require_hosts, wait_until,
+    Engine, Host, Lab, Output, StockEngine, busybox_image_tar, require_command, require_hosts,
+    wait_until,
 };
 
 #[test]
@@ -28,6 +29,28 @@ fn hosts_reach_each_other_and_go() {
     drop((one, two, lab));
     assert!(!sleeper.wait().expect("wait").success(), "killed with its host");
     assert!(!folder.exists(), "the lab's folder is gone");
+}
+
+#[test]
+fn who_is_deaf_is_heard() {
+    if !(require_hosts() && require_command("nft")) {
+        return;
+    }
+    let lab = Lab::new();
+    let (one, two) = (lab.host("one"), lab.host("two"));
+    let socket = |host: &Host| host.in_network(|| UdpSocket::bind((host.address(), 80)));
+    let (first, second) = (socket(&one).expect("a socket"), socket(&two).expect("a socket"));
+    for socket in [&first, &second] {
+        socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+    }
+    let arrives = |from: &UdpSocket, to: &UdpSocket| {
+        from.send_to(b"?", to.local_addr().expect("an address")).expect("nobody is told");
+        to.recv(&mut [0]).is_ok()
+    };
+    one.deafen(&[two.address()]);
+    assert!(arrives(&first, &second) && !arrives(&second, &first));
+    one.deafen(&[]);
+    assert!(arrives(&first, &second) && arrives(&second, &first));
 }
 
 #[test]

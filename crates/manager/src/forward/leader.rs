@@ -21,6 +21,12 @@ const NO_LEADER: &str = "The swarm does not have a leader. It's possible that to
 const PROBE_AFTER: Duration = Duration::from_millis(300);
 /// A manager that does not answer in this time is named as out of reach.
 const PROBE_MAX: Duration = Duration::from_millis(500);
+/// A leader that was just deposed may still answer what it had done, also when there is a new one.
+const LAST_WORD: Duration = Duration::from_millis(150);
+/// As [`PROBE_MAX`], for a call that has waited until its leader was deposed; that took up to an election's time.
+const LAST_PROBE_MAX: Duration = Duration::from_millis(300);
+/// What is known of a call that was not answered.
+const UNDER_WAY: &str = "the request was under way: it may have been carried out, or not";
 /// A manager that is further behind lets the leader answer.
 const CATCH_UP_MAX: Duration = Duration::from_millis(300);
 /// So long nobody is asked again who is out of reach, nor waited for.
@@ -91,7 +97,7 @@ impl Leaders {
                 return silent;
             }
             tokio::time::sleep(PROBE_AFTER).await;
-            let silent = self.silent().await;
+            let silent = self.silent(PROBE_MAX).await;
             tokio::time::sleep_until(deadline.into()).await;
             *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) =
                 Some((Instant::now(), silent.clone()));
@@ -132,7 +138,7 @@ impl Leaders {
     }
 
     /// The managers that do not answer, as users know them.
-    async fn silent(&self) -> Vec<String> {
+    async fn silent(&self, probe_max: Duration) -> Vec<String> {
         let own = self.group.node().map_or(0, |node| node.status().id);
         let tables = self.group.store.view();
         let others = self.group.members.list().into_iter().filter(|member| member.raft_id != own);
@@ -140,7 +146,7 @@ impl Leaders {
             let node = tables.get::<Node>(&member.node_id).cloned();
             async move {
                 let addr = self.group.transport.address(member.raft_id).unwrap_or(member.addr);
-                let answered = health::check(&self.group.materials, &addr, PROBE_MAX).await;
+                let answered = health::check(&self.group.materials, &addr, probe_max).await;
                 let description = node.as_ref().and_then(|node| node.description.as_ref());
                 let name = description.map_or(member.node_id.as_str(), |d| d.hostname.as_str());
                 answered.is_err().then(|| format!("{name} ({addr})"))
@@ -149,22 +155,32 @@ impl Leaders {
         join_all(asked).await.into_iter().flatten().collect()
     }
 
-    /// What to say when the leader went while a call was under way.
-    pub(super) async fn gone(&self) -> Status {
-        if self.group.node().is_some_and(|node| node.status().leader.is_none()) {
-            return no_leader(&self.silent().await);
+    /// Resolves some time after a leader was deposed while a call to it was under way: what to say if it has not
+    /// answered until then.
+    pub(super) async fn gone(&self, raft_id: u64) -> Status {
+        self.deposed(raft_id).await;
+        let deposed = Instant::now();
+        let succeeded = async {
+            tokio::time::sleep(LAST_WORD).await;
+            match self.group.node().map(swarm_raft::RaftNode::watch) {
+                Some(mut status) => drop(status.wait_for(|now| now.leader.is_some()).await),
+                None => std::future::pending().await,
+            }
+        };
+        // The others are asked meanwhile: the call has waited for long already.
+        let silent = async {
+            let silent = self.silent(LAST_PROBE_MAX).await;
+            tokio::time::sleep_until((deposed + LAST_PROBE_MAX).into()).await;
+            silent
+        };
+        tokio::select! {
+            () = succeeded => Status::unavailable(format!("the leader changed while {UNDER_WAY}")),
+            silent = silent => lost(&silent),
         }
-        Status::unavailable(
-            "the leader changed while the request was under way: it may have been carried out, or not",
-        )
     }
 
     /// Resolves once another manager leads, or none.
-    pub(super) async fn deposed(&self, raft_id: u64) {
-        self.clone_deposed(raft_id).await;
-    }
-
-    pub(super) fn clone_deposed(&self, raft_id: u64) -> impl Future<Output = ()> + Send + use<> {
+    pub(super) fn deposed(&self, raft_id: u64) -> impl Future<Output = ()> + Send + use<> {
         let status = self.group.node().map(swarm_raft::RaftNode::watch);
         async move {
             if let Some(mut status) = status {
@@ -203,6 +219,13 @@ fn no_leader(silent: &[String]) -> Status {
             silent.join(", ")
         )),
     }
+}
+
+/// The same to whose request was under way.
+fn lost(silent: &[String]) -> Status {
+    let status = no_leader(silent);
+    let said = format!("{} The leader was lost while {UNDER_WAY}.", status.message());
+    Status::new(status.code(), said)
 }
 
 /// Whether an error shows that no connection came about, so that nothing was sent.
@@ -252,5 +275,14 @@ mod tests {
         let named = no_leader(&["node2 (10.0.0.2:2377)".to_owned()]);
         assert!(named.message().starts_with(NO_LEADER));
         assert!(named.message().ends_with("cannot be reached: node2 (10.0.0.2:2377)."));
+    }
+
+    #[test]
+    fn a_request_whose_leader_was_lost_is_not_said_to_have_failed() {
+        let lost = lost(&["node2 (10.0.0.2:2377)".to_owned()]);
+        assert_eq!(lost.code(), no_leader(&[]).code());
+        assert!(lost.message().starts_with(NO_LEADER), "{lost}");
+        assert!(lost.message().contains("(10.0.0.2:2377). The leader was lost"), "{lost}");
+        assert!(lost.message().ends_with("it may have been carried out, or not."), "{lost}");
     }
 }

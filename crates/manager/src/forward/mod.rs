@@ -66,8 +66,6 @@ const REQUEST_STREAMS: [&str; 1] = ["/docker.swarmkit.v1.LogBroker/PublishLogs"]
 const REDIRECT: &str = "redirect";
 /// So long a call waits for a leader: an election takes less, and a caller gets its answer within a second.
 const PATIENCE: Duration = Duration::from_millis(800);
-/// A leader that was just deposed may still answer what it had done.
-const LAST_WORD: Duration = Duration::from_millis(300);
 /// A request that is made again is kept meanwhile; as large as a manager takes it.
 const REQUEST_BYTES_MAX: usize = 64 << 20;
 
@@ -178,19 +176,17 @@ async fn call(
     *request.headers_mut() = parts.headers.clone();
     let channel: Channel =
         leaders.channel(&other.addr).map_err(|status| Failure { status, is_unsent: true })?;
-    let mut calling = std::pin::pin!(channel.oneshot(request));
+    let calling = channel.oneshot(request);
     let answer = tokio::select! {
-        answer = &mut calling => Some(answer),
-        () = leaders.deposed(other.raft_id) => {
-            tokio::time::timeout(LAST_WORD, calling).await.ok()
-        }
+        answer = calling => Ok(answer),
+        status = leaders.gone(other.raft_id) => Err(status),
     };
     match answer {
-        Some(Ok(answer)) => {
-            let deposed = leaders.clone_deposed(other.raft_id);
+        Ok(Ok(answer)) => {
+            let deposed = leaders.deposed(other.raft_id);
             Ok(answer.map(|body| Body::new(Answer::new(body, deposed))))
         }
-        Some(Err(error)) => {
+        Ok(Err(error)) => {
             leaders.hang_up(&other.addr);
             let is_unsent = leader::is_unreached(&error);
             Err(Failure {
@@ -202,9 +198,9 @@ async fn call(
                 is_unsent,
             })
         }
-        None => {
+        Err(status) => {
             leaders.hang_up(&other.addr);
-            Err(Failure { status: leaders.gone().await, is_unsent: false })
+            Err(Failure { status, is_unsent: false })
         }
     }
 }

@@ -8,6 +8,8 @@ mod cluster;
 mod disk;
 mod engine;
 mod keys;
+mod load;
+mod losses;
 mod managers;
 mod membership;
 mod metrics;

@@ -1,17 +1,13 @@
 //! Several managers: joining, the loss of the leader, roles, and a lost quorum.
 #![expect(clippy::print_stdout, reason = "figures, for whoever runs the tests with --nocapture")]
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use swarm_testkit::{Cluster, Engine, StockEngine, busybox_image_tar, require_command, wait_until};
 
+use crate::load::Load;
 use crate::support::{
     IMAGE, PATIENCE, await_nodes, await_output, await_running, can_run, nodes, processes, services,
-    try_request,
 };
 
 /// The promise for the first write after a leader's death is 1 s; the rest is for a machine that runs other tests
@@ -26,7 +22,7 @@ fn create(daemon: &impl Engine, name: &str) -> bool {
 }
 
 /// Which daemon leads, as one of them sees it.
-fn leader(cluster: &Cluster, asked: usize) -> usize {
+pub(crate) fn leader(cluster: &Cluster, asked: usize) -> usize {
     wait_until(PATIENCE, "a leader", || {
         let named = nodes(&cluster[asked]);
         let leader = named.iter().find(|line| line.ends_with("Leader"))?;
@@ -193,31 +189,6 @@ fn a_lost_quorum_is_named_and_comes_back() {
     assert_eq!(services(&cluster[1]), ["again"]);
 }
 
-/// Creates services through whichever manager answers, until told to stop; the names and times of those acknowledged.
-fn write_on(
-    sockets: Vec<PathBuf>,
-    writer: usize,
-    over: Arc<AtomicBool>,
-) -> JoinHandle<Vec<(String, Instant)>> {
-    std::thread::spawn(move || {
-        let mut acknowledged = Vec::new();
-        for number in 0.. {
-            if over.load(Ordering::Relaxed) {
-                break;
-            }
-            let socket = &sockets[(writer + number) % sockets.len()];
-            let name = format!("w{writer}-{number}");
-            let body = format!(
-                r#"{{"Name":"{name}","Mode":{{"Replicated":{{"Replicas":0}}}},"TaskTemplate":{{"ContainerSpec":{{"Image":"x"}}}}}}"#
-            );
-            if try_request(socket, "POST", "/services/create", body.as_bytes()) == Some(201) {
-                acknowledged.push((name, Instant::now()));
-            }
-        }
-        acknowledged
-    })
-}
-
 #[test]
 fn acknowledged_writes_outlive_their_leaders() {
     if !can_run() {
@@ -233,15 +204,12 @@ fn acknowledged_writes_outlive_their_leaders() {
         });
     };
     all(&cluster, 0);
-    let over = Arc::new(AtomicBool::new(false));
-    let sockets: Vec<PathBuf> = cluster.daemons().iter().map(Engine::socket).collect();
-    let writers: Vec<_> =
-        (0..2).map(|writer| write_on(sockets.clone(), writer, over.clone())).collect();
+    let load = Load::start(&cluster, "write", 2);
     let mut kills = Vec::new();
     for _ in 0..KILLS {
         let lost = leader(&cluster, 0);
-        kills.push(Instant::now());
         cluster[lost].kill();
+        kills.push(Instant::now());
         let other = (lost + 1) % 3;
         wait_until(PATIENCE, "a write without the old leader", || {
             create(&cluster[other], &format!("kill{}", kills.len())).then_some(())
@@ -250,26 +218,10 @@ fn acknowledged_writes_outlive_their_leaders() {
         all(&cluster, other);
         all(&cluster, 0);
     }
-    over.store(true, Ordering::Relaxed);
-    let acknowledged: Vec<_> =
-        writers.into_iter().flat_map(|writer| writer.join().expect("a writer")).collect();
-    let mut times: Vec<u128> = kills
-        .iter()
-        .map(|kill| {
-            let after = acknowledged.iter().map(|(_, at)| *at).filter(|at| at > kill);
-            // An answer that was already on its way is no proof of a new leader.
-            let late = after.filter(|at| at.duration_since(*kill) > Duration::from_millis(100));
-            late.min().map_or(u128::MAX, |at| at.duration_since(*kill).as_millis())
-        })
-        .collect();
-    times.sort_unstable();
-    println!("{} writes; first accepted after a kill, ms: {times:?}", acknowledged.len());
-    for daemon in cluster.daemons() {
-        let kept = services(daemon);
-        for (name, _) in &acknowledged {
-            assert!(kept.binary_search(name).is_ok(), "{name} is lost");
-        }
-    }
+    let written = load.end();
+    let times = written.first_after(&kills);
+    println!("{} writes; first accepted after a kill: {times:?}", written.count());
+    written.assert_kept(&cluster);
 }
 
 #[test]
