@@ -2,6 +2,7 @@
 //!
 //! Every manager that is told to keeps its own, whoever leads: a backup that lies on one machine only goes with it.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -31,11 +32,16 @@ pub(crate) async fn keep_backups(post: Arc<Post>, folder: BackupFolder) {
         match keep(&source, folder.clone()).await {
             Ok(()) => {}
             Err(error) => {
-                warn!(folder = %folder.path.display(), %error, "no backup was kept");
+                tell_failure(&folder, &error);
                 tokio::time::sleep(RETRY.min(folder.interval)).await;
             }
         }
     }
+}
+
+fn tell_failure(folder: &BackupFolder, error: &BackupError) {
+    let cause = error.source().map(tracing::field::display);
+    warn!(folder = %folder.path.display(), %error, cause, "no backup was kept");
 }
 
 async fn keep(source: &BackupSource, folder: BackupFolder) -> Result<(), BackupError> {
