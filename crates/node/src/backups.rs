@@ -13,11 +13,14 @@ use crate::post::Post;
 
 /// A failure may pass with the election of a leader, or when the disk has room again.
 const RETRY: Duration = Duration::from_secs(60);
+/// Elections are over by then, as after the daemon's start.
+const ELECTION: Duration = Duration::from_secs(5);
 /// Whether this node is a manager is looked at again after this.
 const WAIT: Duration = Duration::from_secs(1);
 
 /// Keeps backups until the future is dropped.
 pub(crate) async fn keep_backups(post: Arc<Post>, folder: BackupFolder) {
+    let mut awaits_leader = false;
     loop {
         let Some(source) = post.backups().await else {
             tokio::time::sleep(WAIT).await;
@@ -30,7 +33,11 @@ pub(crate) async fn keep_backups(post: Arc<Post>, folder: BackupFolder) {
             continue;
         }
         match keep(&source, folder.clone()).await {
-            Ok(()) => {}
+            Ok(()) => awaits_leader = false,
+            Err(BackupError::NoLeader(_)) if !awaits_leader => {
+                awaits_leader = true;
+                tokio::time::sleep(ELECTION.min(folder.interval)).await;
+            }
             Err(error) => {
                 tell_failure(&folder, &error);
                 tokio::time::sleep(RETRY.min(folder.interval)).await;
