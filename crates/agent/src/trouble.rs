@@ -48,7 +48,10 @@ impl Trouble {
             );
             self.is_removed.store(true, Ordering::Relaxed);
         } else {
-            self.tell(format!("no manager takes this node: {address}: {}", status.message()));
+            let said = status.message();
+            let from =
+                if said.starts_with(address) { String::new() } else { format!("{address}: ") };
+            self.tell(format!("no manager takes this node: {from}{said}"));
         }
     }
 
@@ -70,6 +73,8 @@ mod tests {
         let check = |expect: &str| assert!(told.borrow().starts_with(expect), "{}", *told.borrow());
         trouble.refused("10.0.0.1:2377", &Status::unavailable("Connection refused"));
         check("no manager takes this node: 10.0.0.1:2377: Connection refused");
+        trouble.refused("10.0.0.1:2377", &Status::unavailable("10.0.0.1:2377: No route to host"));
+        check("no manager takes this node: 10.0.0.1:2377: No route to host");
         trouble.unreachable("none is known");
         check("no manager can be reached: none is known");
         trouble
