@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use crate::controller::Executor;
 use crate::reporter::Reporter;
 use crate::session::{End, Session};
+use crate::trouble::Trouble;
 use crate::worker::Worker;
 
 /// The first pause after a session that broke; it doubles up to [`BACKOFF_MAX`] while sessions fail to begin.
@@ -67,6 +68,7 @@ pub struct Agent {
     config: AgentConfig,
     worker: Arc<Worker>,
     reporter: Arc<Reporter>,
+    trouble: Trouble,
     /// None where the system gives no thread; then there are gRPC heartbeats only.
     heart: Option<Heart>,
 }
@@ -83,7 +85,13 @@ impl Agent {
         let heart = Heart::start(&config.node_id);
         let heart =
             heart.inspect_err(|error| warn!(%error, "no heartbeats on a path of their own"));
-        Ok(Self { config, worker: Arc::new(worker), reporter, heart: heart.ok() })
+        let trouble = Trouble::default();
+        Ok(Self { config, worker: Arc::new(worker), reporter, trouble, heart: heart.ok() })
+    }
+
+    /// Why there is no session, for users; empty while there is one.
+    pub fn trouble(&self) -> watch::Receiver<String> {
+        self.trouble.watch()
     }
 
     /// Holds sessions for ever; dropping the future ends the session and leaves the containers.
@@ -106,6 +114,7 @@ impl Agent {
             Ok(connection) => connection,
             Err(error) => {
                 warn!(error, "no manager can be reached");
+                self.trouble.unreachable(&error);
                 return false;
             }
         };
@@ -116,10 +125,14 @@ impl Agent {
             config: &self.config,
             worker: &self.worker,
             reporter: &self.reporter,
+            trouble: &self.trouble,
             channel: connection.channel,
         };
         let End { began, status, better } = session.run(session_id).await;
         info!(manager.addr = address, error = %status, began, "session with a manager ended");
+        if !began {
+            self.trouble.refused(&address, &status);
+        }
         let is_worse = better.as_ref().is_some_and(|better| *better != address);
         self.config.connector.observe(&address, began && !is_worse);
         if let Some(better) = better {

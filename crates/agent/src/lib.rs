@@ -19,6 +19,7 @@ mod logs;
 mod reporter;
 mod session;
 mod task_manager;
+mod trouble;
 mod vigil;
 mod worker;
 

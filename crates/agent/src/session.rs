@@ -22,6 +22,7 @@ use tracing::{debug, info};
 use crate::agent::AgentConfig;
 use crate::logs::Subscriptions;
 use crate::reporter::Reporter;
+use crate::trouble::Trouble;
 use crate::vigil::{Signs, Vigil};
 use crate::worker::Worker;
 
@@ -60,6 +61,7 @@ pub(crate) struct Session<'a> {
     pub(crate) config: &'a AgentConfig,
     pub(crate) worker: &'a Arc<Worker>,
     pub(crate) reporter: &'a Reporter,
+    pub(crate) trouble: &'a Trouble,
     pub(crate) channel: Channel,
 }
 
@@ -82,6 +84,7 @@ impl Session<'_> {
         };
         session_id.clone_from(&first.session_id);
         info!(session.id = first.session_id, "session with a manager began");
+        self.trouble.over();
         let id = first.session_id.clone();
         self.deliver(first).await;
         let signs = Signs::new(self.heart.map(Heart::pulse));

@@ -104,7 +104,9 @@ async fn dial(
 ) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
     let (config, name) = credentials.config().map_err(io::Error::other)?;
     let name = ServerName::try_from(name).map_err(io::Error::other)?;
-    let stream = TcpStream::connect(target).await?;
+    // Which of several managers it was, and how its name was spelled, is not in the system's words.
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{target}: {error}"));
+    let stream = TcpStream::connect(target).await.map_err(named)?;
     stream.set_nodelay(true)?;
     let stream = TlsConnector::from(config).connect(name, stream).await?;
     credentials.check_peer(&stream)?;

@@ -49,13 +49,13 @@ pub(crate) struct RestoreFlags {
     #[command(flatten)]
     common: Common,
     /// Advertised address (format: "<ip|interface>[:port]")
-    #[arg(long, value_name = "string", default_value = "")]
+    #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     advertise_addr: String,
     /// Listen address (format: "<ip|interface>[:port]")
     #[arg(long, value_name = "node-addr", default_value = "0.0.0.0:2377")]
     listen_addr: String,
     /// Address or interface to use for data path traffic (format: "<ip|interface>")
-    #[arg(long, value_name = "string", default_value = "")]
+    #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     data_path_addr: String,
     /// The backup
     file: PathBuf,

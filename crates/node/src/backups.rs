@@ -2,6 +2,7 @@
 //!
 //! Every manager that is told to keeps its own, whoever leads: a backup that lies on one machine only goes with it.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -12,11 +13,14 @@ use crate::post::Post;
 
 /// A failure may pass with the election of a leader, or when the disk has room again.
 const RETRY: Duration = Duration::from_secs(60);
+/// Elections are over by then, as after the daemon's start.
+const ELECTION: Duration = Duration::from_secs(5);
 /// Whether this node is a manager is looked at again after this.
 const WAIT: Duration = Duration::from_secs(1);
 
 /// Keeps backups until the future is dropped.
 pub(crate) async fn keep_backups(post: Arc<Post>, folder: BackupFolder) {
+    let mut awaits_leader = false;
     loop {
         let Some(source) = post.backups().await else {
             tokio::time::sleep(WAIT).await;
@@ -29,13 +33,22 @@ pub(crate) async fn keep_backups(post: Arc<Post>, folder: BackupFolder) {
             continue;
         }
         match keep(&source, folder.clone()).await {
-            Ok(()) => {}
+            Ok(()) => awaits_leader = false,
+            Err(BackupError::NoLeader(_)) if !awaits_leader => {
+                awaits_leader = true;
+                tokio::time::sleep(ELECTION.min(folder.interval)).await;
+            }
             Err(error) => {
-                warn!(folder = %folder.path.display(), %error, "no backup was kept");
+                tell_failure(&folder, &error);
                 tokio::time::sleep(RETRY.min(folder.interval)).await;
             }
         }
     }
+}
+
+fn tell_failure(folder: &BackupFolder, error: &BackupError) {
+    let cause = error.source().map(tracing::field::display);
+    warn!(folder = %folder.path.display(), %error, cause, "no backup was kept");
 }
 
 async fn keep(source: &BackupSource, folder: BackupFolder) -> Result<(), BackupError> {

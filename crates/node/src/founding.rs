@@ -32,7 +32,7 @@ impl Node {
             return self.force_new_cluster(&options).await;
         }
         self.refuse_member()?;
-        let addresses = self.shared.config.resolve(&options.addresses(), true)?;
+        let addresses = self.shared.config.resolve(&options.addresses(), true).await?;
         let mut saved = moving::membership_at(&addresses);
         saved.raft_id = raft_id();
         let system = |error: swarm_ca::CaError| NodeError::system(error.to_string());

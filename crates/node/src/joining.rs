@@ -42,7 +42,7 @@ impl Node {
         self.refuse_member()?;
         let token = token.map_err(|_| NodeError::invalid("invalid join token"))?;
         let saved =
-            moving::membership_at(&self.shared.config.resolve(&options.addresses(), false)?);
+            moving::membership_at(&self.shared.config.resolve(&options.addresses(), false).await?);
         drop(changing);
         let node = self.clone();
         // Once begun, a join goes on though its caller leaves.

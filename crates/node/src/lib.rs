@@ -16,6 +16,7 @@ mod joining;
 mod leaving;
 mod membership;
 mod moving;
+mod named;
 mod node;
 mod options;
 mod post;

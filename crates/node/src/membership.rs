@@ -35,6 +35,8 @@ pub(crate) struct Membership {
     tasks: JoinSet<()>,
     record: Arc<Record>,
     registered: watch::Receiver<bool>,
+    /// Why the agent has no session; empty while it has one.
+    trouble: watch::Receiver<String>,
 }
 
 impl Membership {
@@ -89,6 +91,7 @@ impl Membership {
         let agent = agent.await.map_err(|error| {
             NodeError::system(format!("this node's tasks cannot be read: {error}"))
         })?;
+        let trouble = agent.trouble();
         let (register, registered) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { agent.run().await });
@@ -115,7 +118,7 @@ impl Membership {
                 .run(move |materials| reach.choose_as(materials).map(|(_, channel)| channel))
                 .await;
         });
-        Ok(Self { materials, files, managers, post, tasks, record, registered })
+        Ok(Self { materials, files, managers, post, tasks, record, registered, trouble })
     }
 
     pub(crate) fn node_id(&self) -> String {
@@ -171,6 +174,16 @@ impl Membership {
     /// Tells when the agent has its first session.
     pub(crate) fn registered(&self) -> watch::Receiver<bool> {
         self.registered.clone()
+    }
+
+    /// Why this node is of no use to its swarm at present, for users; empty as a rule.
+    pub(crate) fn trouble(&self) -> String {
+        match self.post.trouble() {
+            Some(trouble) => trouble,
+            // A manager's own agent waits for what the manager waits for: a leader.
+            None if self.is_manager() => String::new(),
+            None => self.trouble.borrow().clone(),
+        }
     }
 
     /// Waits until the manager of this node serves.

@@ -118,7 +118,7 @@ impl Node {
                 node_id: membership.node_id(),
                 node_addr: host_of(&membership.saved().advertise_addr),
                 is_manager: membership.is_manager(),
-                error: membership.post().trouble().unwrap_or_default(),
+                error: membership.trouble(),
                 managers: membership.known_managers(),
             },
             None if current.locked.is_some() => NodeStatus {

@@ -11,6 +11,7 @@ use swarm_proto::v1::node_spec::Availability;
 
 use crate::addresses::{Addresses, Given, resolve};
 use crate::error::NodeError;
+use crate::named;
 
 /// What a node needs to know of its daemon.
 pub struct NodeConfig {
@@ -108,7 +109,7 @@ pub struct NodeStatus {
     pub node_addr: String,
     /// Whether it is a manager.
     pub is_manager: bool,
-    /// Why it could not be started.
+    /// Why it could not be started, or is out of touch with its swarm.
     pub error: String,
     /// The managers that it knows: node ID and `ip:port`.
     pub managers: Vec<(String, String)>,
@@ -123,13 +124,14 @@ pub(crate) struct GivenAddresses<'a> {
 
 impl NodeConfig {
     /// What the given addresses are on this machine; a founder must be able to tell its own.
-    pub(crate) fn resolve(
+    pub(crate) async fn resolve(
         &self,
         given: &GivenAddresses<'_>,
         is_founder: bool,
     ) -> Result<Addresses, NodeError> {
+        let listen = named::as_address(given.listen).await;
         let given = Given {
-            listen: given.listen,
+            listen: &listen,
             advertise: given.advertise,
             data_path: given.data_path,
             default_advertise: &self.default_advertise,

@@ -36,7 +36,7 @@ impl Node {
         let files = self.current().membership.as_ref().map(Membership::files);
         let files = files.unwrap_or_else(|| self.files());
         let identity = manager_identity(&files)?;
-        let addresses = addresses(options, &before, &self.shared.config)?;
+        let addresses = addresses(options, &before, &self.shared.config).await?;
         let membership = self.current().membership.take();
         if let Some(membership) = membership {
             membership.stop().await;
@@ -79,7 +79,7 @@ impl Node {
     pub async fn restore(&self, options: RestoreOptions) -> Result<String, NodeError> {
         let _changing = self.shared.changing.lock().await;
         self.refuse_member()?;
-        let addresses = self.shared.config.resolve(&options.addresses(), true)?;
+        let addresses = self.shared.config.resolve(&options.addresses(), true).await?;
         let revival = revival(options.file, options.key).await?;
         let node_id = revival.identity.node_id.clone();
         let mut forced = forced(&node_id, &addresses);
@@ -105,7 +105,7 @@ fn manager_identity(files: &CertificateFiles) -> Result<Identity, NodeError> {
 }
 
 /// The addresses of the new cluster's manager.
-fn addresses(
+async fn addresses(
     options: &InitOptions,
     before: &SavedMembership,
     config: &NodeConfig,
@@ -118,7 +118,7 @@ fn addresses(
         advertise: &given.advertise_addr,
         data_path: &given.data_path_addr,
     };
-    config.resolve(&given, true)
+    config.resolve(&given, true).await
 }
 
 /// The membership that is kept while the new cluster is made.

@@ -61,7 +61,7 @@ fn even_managers(managers: u64) -> Option<String> {
         2 => Some(TWO_MANAGERS.to_owned()),
         0 => None,
         even if even % 2 == 0 => Some(format!(
-            "WARNING: Running Swarm with {even} managers, of which {} may be lost: no more than of {}.",
+            "WARNING: Running Swarm with {even} managers tolerates the loss of {}, no more than {} managers do.",
             (even - 1) / 2,
             even - 1
         )),
@@ -80,8 +80,8 @@ mod tests {
             (1, None),
             (2, Some("two-manager configuration")),
             (3, None),
-            (4, Some("with 4 managers, of which 1 may be lost: no more than of 3")),
-            (6, Some("with 6 managers, of which 2 may be lost: no more than of 5")),
+            (4, Some("with 4 managers tolerates the loss of 1, no more than 3 managers do")),
+            (6, Some("with 6 managers tolerates the loss of 2, no more than 5 managers do")),
         ] {
             let said = even_managers(managers);
             assert_eq!(said.is_some(), expect.is_some(), "{managers}");

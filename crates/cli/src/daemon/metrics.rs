@@ -134,7 +134,7 @@ impl Exporter {
         let info = self.engine.info().await.map_err(|error| anyhow::anyhow!("{error}"))?;
         let text = |value: Option<String>| value.unwrap_or_default();
         let labels = [
-            text(info.server_version),
+            info.server_version.unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
             text(info.architecture),
             text(info.driver),
             text(info.kernel_version),

@@ -10,6 +10,7 @@ mod pidfile;
 mod root_lock;
 
 use std::fs;
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -43,7 +44,7 @@ pub(crate) fn run(flags: Flags, arguments: &[String]) -> anyhow::Result<()> {
     runtime.block_on(serve(flags))
 }
 
-/// The log goes to standard error, as dockerd's.
+/// The log goes to standard error, as dockerd's; it is coloured for people only.
 fn start_log(flags: &Flags) -> anyhow::Result<()> {
     let level = match (flags.debug, flags.log_level.as_str()) {
         (true, _) => "debug",
@@ -52,7 +53,9 @@ fn start_log(flags: &Flags) -> anyhow::Result<()> {
         (false, level) => bail!("invalid logging level: {level}"),
     };
     let filter = EnvFilter::try_new(format!("warn,swarm={level},{}", rooms(level)))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let output = std::io::stderr;
+    let ansi = output().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(output).init();
     Ok(())
 }
 

@@ -57,7 +57,7 @@ pub enum BackupError {
     #[error("the certificate authority in the backup cannot be used: {0}")]
     Authority(#[source] swarm_ca::CaError),
     /// A file could not be written or read.
-    #[error("{action} {}: {source}", path.display())]
+    #[error("{action} {}", path.display())]
     File {
         /// What was being done.
         action: &'static str,

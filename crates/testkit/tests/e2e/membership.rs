@@ -64,6 +64,27 @@ fn nodes_join_leave_and_are_removed() {
     assert_ne!(self::token(manager, &[]), token, "a new swarm has a new CA");
 }
 
+/// Its own `docker info` tells a worker's user why it is alone.
+#[test]
+fn a_worker_says_that_it_is_alone_or_removed() {
+    if !can_run() {
+        return;
+    }
+    let mut cluster = Cluster::swarm_of(1, 2);
+    let error = ["info", "--format", "{{.Swarm.Error}}"];
+    let [manager, worker, _] = cluster.daemons() else { panic!("three daemons") };
+    await_output(worker, &error, |said| said.is_empty());
+    manager.docker(&["node", "rm", "--force", "node2"]).ok();
+    await_output(worker, &error, |said| said.starts_with("this node was removed from the swarm"));
+    worker.docker(&["swarm", "leave"]).ok();
+    assert_eq!(worker.docker(&error).ok(), "");
+
+    cluster[0].kill();
+    await_output(&cluster[2], &error, |said| said.starts_with("no manager"));
+    cluster[0].restart();
+    await_output(&cluster[2], &error, |said| said.is_empty());
+}
+
 /// Tokens that name another CA, that are broken, or that were rotated away open nothing.
 fn wrong_tokens(manager: &Daemon, other: &Daemon, token: &str) {
     let parts: Vec<&str> = token.split('-').collect();

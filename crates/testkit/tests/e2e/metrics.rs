@@ -47,6 +47,8 @@ fn figures_are_served_under_docker_s_names() {
         assert_eq!(figure(&before, name), Some(expect), "{name} in {before}");
     }
     assert!(!before.contains("swarm_node_info{"), "{before}");
+    let version = concat!("version=\"", env!("CARGO_PKG_VERSION"), "\"");
+    assert!(before.contains(version), "{before}");
 
     let archive = lab.folder().join("image.tar");
     std::fs::write(&archive, busybox_image_tar(IMAGE)).expect("written");
