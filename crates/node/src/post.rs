@@ -135,6 +135,14 @@ impl Post {
             .map_err(|_| NodeError::unavailable("the new cluster was not ready in time"))
     }
 
+    /// Waits until the cluster that this manager founds is on disk.
+    pub(crate) async fn wait_until_founded(&self) -> Result<(), NodeError> {
+        let ready = self.holder.lock().await.as_ref().map(Manager::ready);
+        let Some(ready) = ready else { return Err(NodeError::not_a_manager()) };
+        let ready = tokio::time::timeout(REFORM_MAX, ready).await;
+        ready.map_err(|_| NodeError::unavailable("the cluster was not founded in time"))
+    }
+
     /// What the manager's figures are made of, where this node is one.
     pub(crate) async fn figures(&self) -> Option<View> {
         self.holder.lock().await.as_ref().map(Manager::figures)
