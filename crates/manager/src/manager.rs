@@ -40,8 +40,9 @@ const TICK: Duration = Duration::from_millis(50);
 const ELECTION_TICKS: usize = 8;
 /// And at most so many; the difference keeps followers from asking at once.
 const ELECTION_TICKS_MAX: usize = 14;
-/// A copied folder's owner answers in less where it runs; where its old address is dead, the start waits for so long.
-const COPY_ANSWERS_MAX: Duration = Duration::from_secs(1);
+/// A copied folder's owner answers in less where it runs. Where its old address is dead the start waits for so long,
+/// while the node is silent: three seconds of that are death.
+const COPY_ANSWERS_MAX: Duration = Duration::from_millis(400);
 
 /// What a manager needs.
 pub struct ManagerConfig {
