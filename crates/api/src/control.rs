@@ -11,7 +11,7 @@ use swarm_proto::v1::control_client::ControlClient;
 use swarm_proto::v1::logs_client::LogsClient;
 use tonic::{Response, Status};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, Class};
 use crate::state::ApiState;
 
 /// Moby's bound on one call to the cluster; without a quorum a call never ends by itself.
@@ -89,16 +89,14 @@ macro_rules! finders {
         impl Control { $(
             pub(crate) async fn $find(&self, input: &str) -> Result<v1::$object, ApiError> {
                 let request = v1::$get_request { $id: input.to_owned(), ..Default::default() };
-                if let Ok(v1_response) = self.$get(request).await
-                    && let Some(object) = v1_response.$one
-                {
+                if let Some(object) = unless_absent(self.$get(request).await)?.and_then(|r| r.$one) {
                     return Ok(object);
                 }
                 use $filters as Filters;
                 let names = Filters { names: vec![input.to_owned()], ..Default::default() };
                 let prefixes = Filters { id_prefixes: vec![input.to_owned()], ..Default::default() };
                 let list = |filters| self.$list(v1::$list_request { filters: Some(filters), ..Default::default() });
-                let mut found = list(names).await.map(|r| r.$many).unwrap_or_default();
+                let mut found = list(names).await?.$many;
                 if found.is_empty() {
                     found = list(prefixes).await?.$many;
                 }
@@ -128,6 +126,16 @@ impl Control {
     pub(crate) async fn cluster(&self) -> Result<v1::Cluster, ApiError> {
         let clusters = self.list_clusters(v1::ListClustersRequest::default()).await?.clusters;
         clusters.into_iter().next().ok_or_else(crate::cluster::refusal::no_swarm)
+    }
+}
+
+/// What was found by ID, if anything was. Only "not found" means that it may go by another name: a leader that is lost
+/// between two calls must not make an object look as if it did not exist.
+fn unless_absent<T>(answer: Result<T, ApiError>) -> Result<Option<T>, ApiError> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if matches!(error.class, Class::NotFound | Class::InvalidParameter) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -113,6 +113,18 @@ async fn dial(
     Ok(TokioIo::new(stream))
 }
 
+/// Who answers as a manager of our own swarm at `addr`.
+///
+/// # Errors
+/// [`io::Error`], where nobody answers or it is no manager of this swarm. Gives up only as TCP does.
+pub async fn manager_at(addr: &str, materials: &TlsMaterials) -> io::Result<Identity> {
+    let credentials = Credentials::Member(materials.clone());
+    let stream = dial(addr, &credentials).await?.into_inner();
+    let peer = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let peer = peer.ok_or_else(|| io::Error::other("no certificate"))?;
+    Identity::from_certificate(peer).map_err(io::Error::other)
+}
+
 /// A channel to a service of this very process, whose calls come from `identity`, as if it had connected over TLS.
 pub fn local_as<S>(identity: Identity, service: S) -> Channel
 where

@@ -40,6 +40,9 @@ const TICK: Duration = Duration::from_millis(50);
 const ELECTION_TICKS: usize = 8;
 /// And at most so many; the difference keeps followers from asking at once.
 const ELECTION_TICKS_MAX: usize = 14;
+/// A copied folder's owner answers in less where it runs. Where its old address is dead the start waits for so long,
+/// while the node is silent: three seconds of that are death.
+const COPY_ANSWERS_MAX: Duration = Duration::from_millis(400);
 
 /// What a manager needs.
 pub struct ManagerConfig {
@@ -122,6 +125,7 @@ impl Manager {
             PeerTransport::new(members.clone(), config.materials.clone(), own_addr.clone());
         let group = Group::new(members.clone(), transport, store.clone(), config.materials.clone());
         let (peers, watched_peers) = watch::channel(Vec::new());
+        refuse_copy(&config, known.as_ref(), &own_addr).await?;
         let services = Services::new(&store, &identity, &group, watched_peers);
         let leaders = Arc::new(Leaders::new(group.clone(), own_addr.clone()));
         let routes = services.routes(&identity, leaders);
@@ -144,8 +148,10 @@ impl Manager {
             }
         };
         let own_addr = members.get(raft_id).map_or(own_addr, |member| member.addr);
-        MemberFile::new(&identity.node_id, &identity.organization, raft_id, &own_addr)
-            .save(&config.raft_dir)?;
+        let mut file =
+            MemberFile::new(&identity.node_id, &identity.organization, raft_id, &own_addr);
+        file.has_log = known.is_some_and(|known| known.has_log);
+        file.save(&config.raft_dir)?;
         let own = RaftMember {
             raft_id,
             node_id: identity.node_id.clone(),
@@ -154,7 +160,10 @@ impl Manager {
         };
         let pulses = take_pulses(&services.dispatcher, listen_addr, &own_addr);
         let machine = StoreMachine::new(store.clone(), members.clone());
-        let mut raft_config = raft_config(raft_id, config.raft_dir, &sealer);
+        let mut raft_config = raft_config(raft_id, config.raft_dir.clone(), &sealer);
+        if file.has_log {
+            raft_config = raft_config.going_on();
+        }
         if founding.is_some() {
             raft_config = raft_config.founding(own.encode_to_vec());
         } else if config.force_new_cluster {
@@ -170,6 +179,7 @@ impl Manager {
         let local = local_from(identity.clone(), own_addr.parse().ok(), routes.prepare());
         let mut tasks = JoinSet::new();
         tasks.spawn(follow_members(group.clone(), raft_id, peers));
+        tasks.spawn(note_log(raft.clone(), file, config.raft_dir));
         tasks.spawn(present(group.clone(), own, config.remotes));
         let reformed = watch::Sender::new(!config.force_new_cluster);
         let was_reformed = reformed.subscribe();
@@ -351,6 +361,39 @@ fn own_addr(config: &ManagerConfig, known: Option<&MemberFile>) -> String {
     }
     let port = config.listener.local_addr().map_or(0, |addr| addr.port());
     format!("0.0.0.0:{port}")
+}
+
+/// A moved manager's old address must not answer as this very one: then its folder was copied, and both would vote.
+async fn refuse_copy(
+    config: &ManagerConfig,
+    known: Option<&MemberFile>,
+    own_addr: &str,
+) -> Result<(), MemberFileError> {
+    let Some(known) = known.filter(|known| is_specified(&known.addr) && known.addr != own_addr)
+    else {
+        return Ok(());
+    };
+    let asked = swarm_ca::manager_at(&known.addr, &config.materials);
+    match tokio::time::timeout(COPY_ANSWERS_MAX, asked).await {
+        Ok(Ok(peer)) if peer.node_id == known.node_id => Err(MemberFileError::Runs {
+            directory: config.raft_dir.clone(),
+            node_id: peer.node_id,
+            addr: known.addr.clone(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Notes that there is a log, once there is, so that its loss is noticed. The term is on disk before it is told.
+async fn note_log(raft: RaftNode, mut file: MemberFile, directory: PathBuf) {
+    let began = raft.watch().wait_for(|status| status.term > 0).await.is_ok();
+    if !began || file.has_log {
+        return;
+    }
+    file.has_log = true;
+    if let Err(error) = file.save(&directory) {
+        warn!(%error, "the manager's log is not noted");
+    }
 }
 
 fn raft_config(raft_id: u64, dir: PathBuf, sealer: &LogSealer) -> RaftConfig {

@@ -21,6 +21,9 @@ pub(crate) struct MemberFile {
     pub(crate) raft_id: u64,
     /// Where the others dial this member.
     pub(crate) addr: String,
+    /// Whether something stands in the log. Files of before don't say so.
+    #[serde(default)]
+    pub(crate) has_log: bool,
 }
 
 /// Why the log of this directory cannot be used.
@@ -42,6 +45,20 @@ pub enum MemberFileError {
     Format {
         /// The format found.
         found: u32,
+    },
+    /// The log is that of a manager which runs on another machine.
+    #[error(
+        "the data in {} is a copy: manager {node_id} runs at {addr}. Two with one identity would vote twice, so this one is \
+         not started; leave the swarm with --force here and join it anew, or stop the other one first",
+        directory.display()
+    )]
+    Runs {
+        /// The directory of the log.
+        directory: PathBuf,
+        /// The manager.
+        node_id: String,
+        /// Where it answers.
+        addr: String,
     },
     /// The log is another node's.
     #[error(
@@ -67,6 +84,7 @@ impl MemberFile {
             cluster_id: cluster_id.to_owned(),
             raft_id,
             addr: addr.to_owned(),
+            has_log: false,
         }
     }
 
@@ -126,6 +144,9 @@ mod tests {
         let file = MemberFile::new("n1", "c1", 7, "10.0.0.1:2377");
         file.save(directory.path()).expect("saved");
         assert_eq!(load("n1", "c1").expect("own"), Some(file));
+        let before = r#"{"version":1,"node_id":"n1","cluster_id":"c1","raft_id":7,"addr":""}"#;
+        fs::write(directory.path().join(NAME), before).expect("written");
+        assert!(!load("n1", "c1").expect("read").expect("there").has_log, "files of before");
         for (node, cluster) in [("n2", "c1"), ("n1", "c2")] {
             assert!(matches!(load(node, cluster), Err(MemberFileError::Foreign { .. })));
         }

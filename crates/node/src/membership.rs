@@ -65,8 +65,11 @@ impl Membership {
         ));
         if materials.identity().role == Role::Manager {
             post.take_up(beginning).await?;
-            if record.get().force_new_cluster {
+            let saved = record.get();
+            if saved.force_new_cluster {
                 post.wait_until_reformed().await?;
+            } else if saved.raft_id != 0 {
+                post.wait_until_founded().await?;
             }
             // The founder's identity is kept beside the log from now on, and goes with it.
             let kept = record.change(|saved| {

@@ -58,6 +58,12 @@ impl Node {
         let node = Self { shared: Arc::new(shared) };
         match node.shared.folder.load() {
             Ok(None) => {}
+            Ok(Some(saved)) if saved.raft_id != 0 => {
+                warn!(
+                    "the daemon ended before a cluster was founded here: what there is of it goes"
+                );
+                node.clear();
+            }
             Ok(Some(mut saved)) => {
                 let config = &node.shared.config;
                 let (default, managed) = (&config.default_advertise, &config.managed_subnets);

@@ -135,6 +135,14 @@ impl Post {
             .map_err(|_| NodeError::unavailable("the new cluster was not ready in time"))
     }
 
+    /// Waits until the cluster that this manager founds is on disk.
+    pub(crate) async fn wait_until_founded(&self) -> Result<(), NodeError> {
+        let ready = self.holder.lock().await.as_ref().map(Manager::ready);
+        let Some(ready) = ready else { return Err(NodeError::not_a_manager()) };
+        let ready = tokio::time::timeout(REFORM_MAX, ready).await;
+        ready.map_err(|_| NodeError::unavailable("the cluster was not founded in time"))
+    }
+
     /// What the manager's figures are made of, where this node is one.
     pub(crate) async fn figures(&self) -> Option<View> {
         self.holder.lock().await.as_ref().map(Manager::figures)
@@ -276,17 +284,26 @@ impl Post {
     }
 
     /// A member that was removed never comes back: the next time this node joins as another one. The log goes before
-    /// its keys.
+    /// its keys, and at once, as half of one would look damaged.
     pub(crate) fn forget(&self) -> io::Result<()> {
-        match std::fs::remove_dir_all(self.folder.raft()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        let raft = self.folder.raft();
+        let gone = raft.with_extension("gone");
+        unless_absent(std::fs::remove_dir_all(&gone))?;
+        unless_absent(std::fs::rename(&raft, &gone))?;
+        unless_absent(std::fs::remove_dir_all(&gone))?;
         if self.files.raft_keys() == RaftKeys::default() {
             return Ok(());
         }
         self.files.set_raft_keys(RaftKeys::default()).map_err(io::Error::other)
     }
+}
+
+/// What isn't there needs no removal.
+fn unless_absent(removed: io::Result<()>) -> io::Result<()> {
+    removed.or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    })
 }
 
 /// An error with all that caused it.

@@ -23,7 +23,8 @@ pub(crate) struct SavedMembership {
     pub(crate) advertise_interface: String,
     /// The data path's address; empty for the advertised one.
     pub(crate) data_path_addr: String,
-    /// The founder's Raft identity; 0 elsewhere, as others' are kept beside their logs.
+    /// The founder's Raft identity until the cluster is there: a daemon that ends before has promised nothing yet, and
+    /// forgets it. 0 elsewhere, as others' are kept beside their logs.
     pub(crate) raft_id: u64,
     /// The managers that were known last: node ID and `ip:port`.
     pub(crate) managers: Vec<(String, String)>,

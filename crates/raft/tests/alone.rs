@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 
 use swarm_raft::{
-    Capture, Committed, Leadership, MachineError, MemberChange, Outgoing, RaftConfig, RaftError,
-    RaftNode, StateMachine, Status, Transport,
+    Capture, Committed, Leadership, LogError, MachineError, MemberChange, Outgoing, RaftConfig,
+    RaftError, RaftNode, StateMachine, Status, Transport,
 };
 
 /// Nobody to talk to.
@@ -239,4 +239,18 @@ async fn one_directory_serves_one_member() {
     );
     assert!(matches!(second, Err(RaftError::Log(_))), "the file is locked");
     node.shutdown();
+}
+
+#[tokio::test]
+async fn a_member_that_had_a_log_does_not_begin_a_new_one() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let go_on = || {
+        let config = RaftConfig::new(7, dir.path()).founding(Vec::new()).going_on();
+        RaftNode::start(config, Box::new(Numbers::default()), Arc::new(NoTransport))
+    };
+    let refused = go_on().err();
+    assert!(matches!(refused, Some(RaftError::Log(LogError::Missing { .. }))), "{refused:?}");
+    let (node, _) = start(dir.path(), |_| {});
+    node.shutdown();
+    go_on().expect("what is there is used").shutdown();
 }

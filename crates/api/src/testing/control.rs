@@ -19,6 +19,8 @@ type Answer = Result<Vec<u8>, (Code, String)>;
 #[derive(Clone, Default)]
 pub(crate) struct FakeControl {
     answers: HashMap<&'static str, Answer>,
+    /// Refusals of the next call only.
+    failures: Arc<Mutex<HashMap<&'static str, Status>>>,
     asked: Arc<Mutex<Vec<(String, Bytes)>>>,
 }
 
@@ -30,6 +32,11 @@ impl FakeControl {
 
     pub(crate) fn refuses(mut self, method: &'static str, code: Code, message: &str) -> Self {
         self.answers.insert(method, Err((code, message.to_owned())));
+        self
+    }
+
+    pub(crate) fn fails_once(self, method: &'static str, status: Status) -> Self {
+        self.failures.lock().expect("lock").insert(method, status);
         self
     }
 
@@ -53,6 +60,9 @@ impl FakeControl {
         let framed = request.into_body().collect().await.expect("body").to_bytes();
         let answer = self.answers.get(method.as_str()).cloned();
         self.asked.lock().expect("lock").push((method.clone(), framed.slice(5..)));
+        if let Some(failure) = self.failures.lock().expect("lock").remove(method.as_str()) {
+            return failure.into_http();
+        }
         match answer {
             Some(Ok(message)) => reply(&message),
             Some(Err((code, message))) => Status::new(code, message).into_http(),

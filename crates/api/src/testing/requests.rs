@@ -465,6 +465,19 @@ async fn lookups_by_name_and_prefix() {
 }
 
 #[tokio::test]
+async fn a_lookup_that_fails_half_way_does_not_say_not_found() {
+    for method in ["GetService", "ListServices"] {
+        let none = FakeControl::default()
+            .answers("ListServices", &v1::ListServicesResponse::default())
+            .fails_once(method, tonic::Status::unavailable("the leader is lost"));
+        let expect = expect![[
+            r#"503 {"message":"rpc error: code = Unavailable desc = the leader is lost"}"#
+        ]];
+        check(&Api::manager(none), Method::GET, "/services/x", "", expect).await;
+    }
+}
+
+#[tokio::test]
 async fn the_swarm_is_initialised_and_updated() {
     let api = Api::alone();
     let body = r#"{"ListenAddr":"0.0.0.0:2377","AdvertiseAddr":"10.0.0.1","Availability":"drain",

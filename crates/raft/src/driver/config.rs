@@ -39,6 +39,8 @@ pub struct RaftConfig {
     pub reform: Option<Vec<u8>>,
     /// A state of another group that an empty log begins with; none to begin with nothing.
     pub seed: Option<Seed>,
+    /// Whether this member has written a log before: an empty one is refused then.
+    pub must_go_on: bool,
     /// The length of a tick.
     pub tick: Duration,
     /// A snapshot is taken after so many entries.
@@ -60,6 +62,7 @@ impl RaftConfig {
             founders: Vec::new(),
             reform: None,
             seed: None,
+            must_go_on: false,
             tick: Duration::from_millis(100),
             snapshot_entries: SNAPSHOT_ENTRIES,
             snapshot_bytes: SNAPSHOT_BYTES,
@@ -72,6 +75,13 @@ impl RaftConfig {
     #[must_use]
     pub fn founding(mut self, context: Vec<u8>) -> Self {
         self.founders = vec![Peer { id: self.member.id, context }];
+        self
+    }
+
+    /// The same, of a member that has a log: one that lost it would break the promises that stand in it.
+    #[must_use]
+    pub fn going_on(mut self) -> Self {
+        self.must_go_on = true;
         self
     }
 

@@ -15,7 +15,7 @@ use super::thread::Driver;
 use super::{Capture, MemberChange, RaftConfig, StateMachine, Status, Transport};
 use crate::core::Member;
 use crate::error::RaftError;
-use crate::log::{DiskLog, LogBatch, LogStore, Position, Recovered, position};
+use crate::log::{DiskLog, LogBatch, LogError, LogStore, Position, Recovered, position};
 use crate::wire;
 
 /// Incoming messages that may wait. Beyond it they are refused: the sender's Raft repeats what matters, and a member
@@ -272,6 +272,9 @@ fn answer() -> (Done, oneshot::Receiver<Result<u64, RaftError>>) {
 /// What the log holds, after founding the group, or a new one, where that is asked for.
 fn recover(config: &RaftConfig, log: &mut dyn LogStore) -> Result<Recovered, RaftError> {
     let mut recovered = log.recover()?;
+    if config.must_go_on && recovered.is_empty() {
+        return Err(LogError::Missing { dir: config.dir.clone() }.into());
+    }
     if let Some(seed) = config.seed.as_ref().filter(|_| recovered.is_empty()) {
         reform::plant(log, config.member.id, seed)?;
         recovered = log.recover()?;

@@ -37,6 +37,16 @@ pub enum LogError {
         /// What is wrong with it.
         why: String,
     },
+    /// The member had a log, and there is none.
+    #[error(
+        "the raft log in {} is missing, and this manager had one. What was acknowledged may be missing, so the manager is \
+         not started, and nothing was changed. Where other managers are left, leave the swarm with --force and join it \
+         anew; else restore a backup", dir.display()
+    )]
+    Missing {
+        /// The log's directory.
+        dir: PathBuf,
+    },
     /// A sealed record could not be opened.
     #[error("unsealing {place} of the raft log")]
     Sealed {

@@ -73,3 +73,39 @@ fn a_lonely_manager_goes_on_under_its_new_address() {
     let token = cluster[0].docker(&["swarm", "join-token", "worker"]).ok();
     assert!(token.contains("10.77.0.11:2377"), "{token}");
 }
+
+#[test]
+fn a_copy_of_a_managers_folder_is_refused_while_the_manager_lives() {
+    if !can_run() {
+        return;
+    }
+    let mut cluster = Cluster::swarm_of(3, 0);
+    assert_eq!(cluster[2].stop(), 0);
+    let folder = |daemon: &Daemon| daemon.data_root().join("swarm");
+    let (own, other) = (folder(&cluster[2]), folder(&cluster[1]));
+    let kept = own.with_extension("kept");
+    std::fs::rename(&own, &kept).expect("put aside");
+    let copied = std::process::Command::new("cp").arg("-a").args([&other, &own]).status();
+    assert!(copied.expect("run cp").success());
+    cluster[2].restart();
+    let told = cluster[2].docker(&["node", "ls"]).refused();
+    assert!(told.contains("is a copy") && told.contains("runs at 10.77.0.2:2377"), "{told}");
+    await_address(&cluster[0], "node2", "10.77.0.2:2377", 2);
+
+    // With its own folder it is a manager again, unless its log is gone.
+    assert_eq!(cluster[2].stop(), 0);
+    std::fs::remove_dir_all(&own).expect("remove the copy");
+    std::fs::rename(&kept, &own).expect("put back");
+    cluster[2].restart();
+    await_address(&cluster[0], "node3", "10.77.0.3:2377", 3);
+    assert_eq!(cluster[2].stop(), 0);
+    for file in std::fs::read_dir(own.join("raft")).expect("list") {
+        let path = file.expect("list").path();
+        if path.extension().is_some_and(|extension| extension == "wal") {
+            std::fs::remove_file(path).expect("lose the log");
+        }
+    }
+    cluster[2].restart();
+    let told = cluster[2].docker(&["node", "ls"]).refused();
+    assert!(told.contains("is missing, and this manager had one"), "{told}");
+}

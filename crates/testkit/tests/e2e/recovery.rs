@@ -644,3 +644,25 @@ fn unlock(daemon: &Daemon, key: &str) {
     let (status, said) = request(daemon, "POST", "/swarm/unlock", body.as_bytes());
     assert_eq!(status, 200, "{said}");
 }
+
+#[test]
+fn a_daemon_that_ended_while_it_founded_a_cluster_is_in_none() {
+    if !can_run() {
+        return;
+    }
+    let mut cluster = Cluster::start(1);
+    let init = ["swarm", "init", "--advertise-addr", "10.77.0.1"];
+    cluster[0].docker(&init).ok();
+    assert_eq!(cluster[0].stop(), 0);
+    // As it is until the cluster is on disk.
+    let path = cluster[0].data_root().join("swarm/state.json");
+    let saved = std::fs::read_to_string(&path).expect("the state");
+    let founding = saved.replace("\"raft_id\": 0", "\"raft_id\": 7");
+    assert_ne!(saved, founding);
+    std::fs::write(&path, founding).expect("written");
+    cluster[0].restart();
+    let state = cluster[0].docker(&["info", "--format", "{{.Swarm.LocalNodeState}}"]).ok();
+    assert_eq!(state, "inactive");
+    cluster[0].docker(&init).ok();
+    cluster[0].docker(&["node", "ls"]).ok();
+}
