@@ -20,6 +20,16 @@ const FILES: [&str; 12] = [
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(FILES, ["proto"])?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        // The tasks of a service hold one specification together: most of what a manager keeps would be copies of it.
+        .extern_path(
+            ".docker.swarmkit.v1.SharedTaskSpec",
+            "crate::shared::Shared<crate::v1::TaskSpec>",
+        )
+        // Of a task, which there are many of, few have these.
+        .boxed(".docker.swarmkit.v1.Task.annotations")
+        .boxed(".docker.swarmkit.v1.Task.log_driver")
+        .codec_path("crate::codec::LeanCodec")
+        .compile_fds(descriptors)?;
     Ok(())
 }

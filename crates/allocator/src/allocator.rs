@@ -138,7 +138,7 @@ mod tests {
             id: id.into(),
             service_id: "s".into(),
             desired_state: desired as i32,
-            spec: Some(TaskSpec { networks: vec![network], ..Default::default() }),
+            spec: Some(TaskSpec { networks: vec![network], ..Default::default() }.into()),
             ..Default::default()
         }
     }

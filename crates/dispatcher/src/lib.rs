@@ -53,6 +53,7 @@ pub use leadership::Peers;
 pub use messages::Sequence;
 pub use news::News;
 pub use service::Dispatcher;
+pub use stream::{Messages, Waiting, channel};
 
 /// The metadata key by which our own agents announce on `Session` that they take short heartbeats; any value counts.
 pub const AGENT_HEADER: &str = "swarm-agent";

@@ -19,19 +19,19 @@ use swarm_proto::v1::{
 };
 use swarm_pulse::{Listener, SECRET_BYTES};
 use swarm_store::{Error, Store};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::assignments::AssignmentSet;
 use crate::batch::{Batch, NodeUpdate};
 use crate::caller::Caller;
-use crate::config::{Config, STREAM_MESSAGES_WAITING_MAX};
+use crate::config::Config;
 use crate::core::{Command, Event, Registration, StreamId};
 use crate::leadership::{Leadership, Peers};
 use crate::messages::Sequence;
 use crate::pulses::Pulses;
-use crate::stream::{AssignmentSource, SessionSource, Source, TaskSource, serve};
+use crate::stream::{
+    AssignmentSource, Messages, SessionSource, Source, TaskSource, channel, serve,
+};
 use crate::{AGENT_HEADER, SessionError};
 
 /// The Dispatcher service; clones share it. Calls are refused but while [`Dispatcher::run`] runs.
@@ -48,9 +48,6 @@ struct Shared {
     pulses: Pulses,
     stream_last: AtomicU64,
 }
-
-/// A server stream's messages.
-type Messages<T> = ReceiverStream<Result<T, Status>>;
 
 /// Tells the core that a session stream has ended, however that came about.
 struct StreamGuard {
@@ -185,13 +182,13 @@ impl Dispatcher {
         guard: Option<StreamGuard>,
     ) -> Result<Response<Messages<S::Message>>, Status> {
         let signal = leadership.hub.listen(node_id, session_id)?;
-        let (sender, receiver) = mpsc::channel(STREAM_MESSAGES_WAITING_MAX);
+        let (sender, messages) = channel();
         let store = self.shared.store.clone();
         tokio::spawn(async move {
             serve(source, store, signal, sender).await;
             drop(guard);
         });
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        Ok(Response::new(messages))
     }
 }
 

@@ -1,25 +1,45 @@
 //! Server streams: each looks at the tables when its session is woken and sends what is new.
+//!
+//! A node has several and most of them rest, so what one keeps meanwhile is little: what was sent is remembered by the
+//! objects that it was made of.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::Map;
 use swarm_proto::v1::{
     AssignmentsMessage, Cluster, Node, SessionMessage, Task, TaskState, TasksMessage, WeightedPeer,
 };
 use swarm_store::{Store, Tables};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use crate::assignments::{AssignmentSet, matters_to_agent, state};
-use crate::config::ASSIGNMENT_WINDOW;
+use crate::config::{ASSIGNMENT_WINDOW, STREAM_MESSAGES_WAITING_MAX};
 use crate::hub::Signal;
 use crate::leadership::Peers;
 use crate::messages::Sequence;
 
 /// How long a peer that lags behind is given to read why its stream ends.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
+
+/// What waits to be read by the peer.
+pub type Waiting<T> = Result<Box<T>, Status>;
+
+/// A server stream's messages.
+pub type Messages<T> = Map<ReceiverStream<Waiting<T>>, fn(Waiting<T>) -> Result<T, Status>>;
+
+/// The two ends of a server stream that takes little while it rests: what waits in it does so behind a pointer, as a
+/// channel has room for 32 messages whatever its bound.
+pub fn channel<T>() -> (mpsc::Sender<Waiting<T>>, Messages<T>) {
+    let (sender, receiver) = mpsc::channel(STREAM_MESSAGES_WAITING_MAX);
+    let unpacked: fn(Waiting<T>) -> Result<T, Status> = |waiting| waiting.map(|message| *message);
+    (sender, ReceiverStream::new(receiver).map(unpacked))
+}
 
 /// Makes a stream's messages from states of the tables.
 pub(crate) trait Source: Send + 'static {
@@ -38,7 +58,7 @@ pub(crate) async fn serve<S: Source>(
     mut source: S,
     store: Store,
     mut signal: watch::Receiver<Signal>,
-    messages: mpsc::Sender<Result<S::Message, Status>>,
+    messages: mpsc::Sender<Waiting<S::Message>>,
 ) {
     loop {
         let ended = signal.borrow_and_update().ended.clone();
@@ -47,7 +67,7 @@ pub(crate) async fn serve<S: Source>(
             let _ = messages.send_timeout(Err(reason.into()), FAREWELL_MAX).await;
             return;
         }
-        let news = source.advance(&store.view());
+        let news = pack(source.advance(&store.view()));
         let sent_at = (!news.is_empty()).then(Instant::now);
         for message in news {
             tokio::select! {
@@ -63,6 +83,10 @@ pub(crate) async fn serve<S: Source>(
             tokio::time::sleep_until(sent_at + S::WINDOW).await;
         }
     }
+}
+
+fn pack<T>(messages: Vec<T>) -> Vec<Box<T>> {
+    messages.into_iter().map(Box::new).collect()
 }
 
 /// Waits for the session's end.
@@ -84,7 +108,21 @@ pub(crate) struct SentSession {
     node: Option<Arc<Node>>,
     cluster: Option<Arc<Cluster>>,
     peers: Vec<WeightedPeer>,
-    message: SessionMessage,
+}
+
+impl SentSession {
+    /// Whether a message of the other would say something else.
+    fn differs(&self, other: &Self) -> bool {
+        let shown = |sent: &Self| {
+            let cluster = sent.cluster.as_deref();
+            cluster.map(|cluster| (cluster.network_bootstrap_keys.clone(), ca_cert(cluster)))
+        };
+        self.node != other.node || self.peers != other.peers || shown(self) != shown(other)
+    }
+}
+
+fn ca_cert(cluster: &Cluster) -> Vec<u8> {
+    cluster.root_ca.as_ref().map(|ca| ca.ca_cert.clone()).unwrap_or_default()
 }
 
 impl Source for SessionSource {
@@ -104,7 +142,13 @@ impl Source for SessionSource {
         if self.sent.as_ref().is_some_and(is_same) {
             return Vec::new();
         }
-        let message = SessionMessage {
+        let now = SentSession { node, cluster, peers };
+        let is_news = self.sent.as_ref().is_none_or(|sent| sent.differs(&now));
+        let SentSession { node, cluster, peers } = self.sent.insert(now);
+        if !is_news {
+            return Vec::new();
+        }
+        vec![SessionMessage {
             session_id: self.session_id.clone(),
             node: node.as_deref().cloned(),
             managers: peers.clone(),
@@ -112,15 +156,8 @@ impl Source for SessionSource {
                 .as_ref()
                 .map(|c| c.network_bootstrap_keys.clone())
                 .unwrap_or_default(),
-            root_ca: cluster
-                .as_ref()
-                .and_then(|c| c.root_ca.as_ref())
-                .map(|ca| ca.ca_cert.clone())
-                .unwrap_or_default(),
-        };
-        let is_news = self.sent.as_ref().is_none_or(|sent| sent.message != message);
-        self.sent = Some(SentSession { node, cluster, peers, message: message.clone() });
-        if is_news { vec![message] } else { Vec::new() }
+            root_ca: cluster.as_deref().map(ca_cert).unwrap_or_default(),
+        }]
     }
 }
 

@@ -13,9 +13,8 @@ pub(crate) fn is_dirty(service: &Service, task: &Task, node: Option<&Node>) -> b
     if service.spec_version.is_some() && service.spec_version == task.spec_version {
         return false;
     }
-    let default = TaskSpec::default();
     let mut wanted = service.spec.as_ref().and_then(|spec| spec.task.clone()).unwrap_or_default();
-    let actual = task.spec.as_ref().unwrap_or(&default);
+    let actual = &task.spec.clone().unwrap_or_default();
     if only_placement_differs(&wanted, actual)
         && node.is_some_and(|node| suits(wanted.placement.as_ref(), node))
     {
@@ -117,12 +116,12 @@ mod tests {
             ("constraint and image", spec("v2", "", &["node.id==n"]), 2, TaskState::Running, true),
         ] {
             let service = Service {
-                spec: Some(ServiceSpec { task: Some(wanted), ..Default::default() }),
+                spec: Some(ServiceSpec { task: Some(wanted.into()), ..Default::default() }),
                 spec_version: Some(Version { index: version }),
                 ..Default::default()
             };
             let task = Task {
-                spec: Some(old()),
+                spec: Some(old().into()),
                 spec_version: Some(Version { index: 1 }),
                 desired_state: TaskState::Running as i32,
                 status: Some(TaskStatus { state: state as i32, ..Default::default() }),
@@ -137,14 +136,14 @@ mod tests {
     fn a_new_endpoint_takes_a_new_task() {
         let service = Service {
             spec: Some(ServiceSpec {
-                task: Some(TaskSpec::default()),
+                task: Some(TaskSpec::default().into()),
                 endpoint: Some(EndpointSpec::default()),
                 ..Default::default()
             }),
             ..Default::default()
         };
         let task = Task {
-            spec: Some(TaskSpec::default()),
+            spec: Some(TaskSpec::default().into()),
             endpoint: Some(Endpoint::default()),
             ..Default::default()
         };

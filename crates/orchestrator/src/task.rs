@@ -84,7 +84,7 @@ pub(crate) fn new_task(
         }),
         desired_state: TaskState::Running as i32,
         endpoint: Some(Endpoint { spec: spec.endpoint.clone(), ..Endpoint::default() }),
-        log_driver: log_driver(cluster, spec),
+        log_driver: log_driver(cluster, spec).map(Box::new),
         ..Task::default()
     }
 }

@@ -1,13 +1,17 @@
 //! The wire: SwarmKit's messages and services, etcd's Raft messages, and the channel type that clients are built on.
 //!
 //! Everything here is generated from `proto/*.proto` but for the few helpers that every room needs: identifiers,
-//! timestamps and the type-erased [`Channel`]. No behaviour lives here. Mirrors SwarmKit's package `api`.
+//! timestamps, the type-erased [`Channel`], the calls' codec and [`Shared`] messages. No behaviour lives here. Mirrors
+//! SwarmKit's package `api`.
 
 pub mod channel;
+pub mod codec;
 pub mod id;
+pub mod shared;
 pub mod timestamp;
 
 pub use channel::Channel;
+pub use shared::Shared;
 
 #[allow(
     missing_docs,

@@ -44,7 +44,7 @@ pub(crate) struct Plugins {
 impl Demand {
     pub(crate) fn new(task: &Task) -> Self {
         let default = TaskSpec::default();
-        let spec = task.spec.as_ref().unwrap_or(&default);
+        let spec = task.spec.as_deref().unwrap_or(&default);
         let reservations = reservations(task);
         let placement = spec.placement.as_ref();
         Self {

@@ -131,7 +131,7 @@ fn task(id: &str, service: &str) -> Task {
         id: id.into(),
         meta: Some(Meta::default()),
         service_id: service.into(),
-        spec: Some(TaskSpec::default()),
+        spec: Some(TaskSpec::default().into()),
         spec_version: Some(Version { index: 1 }),
         desired_state: TaskState::Running as i32,
         status: Some(TaskStatus { state: TaskState::Pending as i32, ..Default::default() }),
@@ -141,11 +141,13 @@ fn task(id: &str, service: &str) -> Task {
 
 fn reserving(task: Task, reservations: Resources) -> Task {
     let resources = ResourceRequirements { reservations: Some(reservations), ..Default::default() };
-    Task { spec: Some(TaskSpec { resources: Some(resources), ..Default::default() }), ..task }
+    let spec = TaskSpec { resources: Some(resources), ..Default::default() };
+    Task { spec: Some(spec.into()), ..task }
 }
 
 fn placed(task: Task, placement: Placement) -> Task {
-    Task { spec: Some(TaskSpec { placement: Some(placement), ..Default::default() }), ..task }
+    let spec = TaskSpec { placement: Some(placement), ..Default::default() };
+    Task { spec: Some(spec.into()), ..task }
 }
 
 fn constrained(task: Task, constraint: &str) -> Task {

@@ -134,7 +134,7 @@ impl Client {
             (0, number) if number != GLOBAL => {
                 spec.mode = Some(Mode::Replicated(ReplicatedService { replicas }));
             }
-            _ => spec.task = Some(task(revision, number == JOB, random)),
+            _ => spec.task = Some(task(revision, number == JOB, random).into()),
         }
         spec
     }
@@ -176,7 +176,7 @@ fn fresh(port: Option<u32>, number: usize, random: &mut Random) -> ServiceSpec {
         ..UpdateConfig::default()
     };
     ServiceSpec {
-        task: Some(task(0, number == JOB, random)),
+        task: Some(task(0, number == JOB, random).into()),
         mode: Some(mode),
         update: Some(update),
         endpoint,

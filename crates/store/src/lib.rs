@@ -19,6 +19,7 @@ mod loop_driver;
 pub mod metrics;
 mod object;
 mod proposer;
+mod sharing;
 mod snapshot;
 mod store;
 mod table;

@@ -37,7 +37,10 @@ impl Tables {
         tables.fill(snapshot.nodes);
         tables.fill(snapshot.services);
         tables.fill(snapshot.networks);
-        tables.fill(snapshot.tasks);
+        // After the services, with which they share.
+        for task in snapshot.tasks {
+            tables.put(Arc::new(tables.sharing(task)));
+        }
         tables.fill(snapshot.clusters);
         tables.fill(snapshot.secrets);
         tables.fill(snapshot.resources);
@@ -94,7 +97,7 @@ impl Tables {
         Ok(match target {
             Target::Node(object) => self.follow_object(kind, object),
             Target::Service(object) => self.follow_object(kind, object),
-            Target::Task(object) => self.follow_object(kind, object),
+            Target::Task(object) => self.follow_object(kind, self.sharing(object)),
             Target::Network(object) => self.follow_object(kind, object),
             Target::Cluster(object) => self.follow_object(kind, object),
             Target::Secret(object) => self.follow_object(kind, object),

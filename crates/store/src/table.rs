@@ -27,6 +27,11 @@ impl<T: Object> Table<T> {
         self.objects.get(id)
     }
 
+    /// The identifier as the table holds it, for others to share; a new one where there is no such object.
+    pub(crate) fn key(&self, id: &str) -> Arc<str> {
+        self.objects.get_key_value(id).map_or_else(|| id.into(), |(id, _)| id.clone())
+    }
+
     pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<T>> {
         self.objects.get(self.names.get(&name.to_lowercase())?)
     }
@@ -59,7 +64,7 @@ impl<T: Object> Table<T> {
 
     /// Puts `object` in place of the one with its identifier, which is returned.
     pub(crate) fn put(&mut self, object: Arc<T>) -> Option<Arc<T>> {
-        let id: Arc<str> = object.id().into();
+        let id = self.key(object.id());
         let old = self.objects.insert(id.clone(), object.clone());
         if let Some(old) = &old
             && old.name() != object.name()

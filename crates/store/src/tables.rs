@@ -165,22 +165,27 @@ impl Tables {
             return;
         }
         if let Some(task) = old {
-            self.tasks_by_slot.remove(&slot_key(task));
-            self.tasks_by_node.remove(&node_key(task));
+            let slot = self.slot_key(task);
+            self.tasks_by_slot.remove(&slot);
+            let node = self.node_key(task);
+            self.tasks_by_node.remove(&node);
         }
         if let Some(task) = new {
-            self.tasks_by_slot.insert(slot_key(task));
+            let slot = self.slot_key(task);
+            self.tasks_by_slot.insert(slot);
             if !task.node_id.is_empty() {
-                self.tasks_by_node.insert(node_key(task));
+                let node = self.node_key(task);
+                self.tasks_by_node.insert(node);
             }
         }
     }
-}
 
-fn slot_key(task: &Task) -> (Arc<str>, u64, Arc<str>) {
-    (task.service_id.as_str().into(), task.slot, task.id.as_str().into())
-}
+    /// Identifiers in the indexes are those of the tables.
+    fn slot_key(&self, task: &Task) -> (Arc<str>, u64, Arc<str>) {
+        (self.services.key(&task.service_id), task.slot, self.tasks.key(&task.id))
+    }
 
-fn node_key(task: &Task) -> (Arc<str>, Arc<str>) {
-    (task.node_id.as_str().into(), task.id.as_str().into())
+    fn node_key(&self, task: &Task) -> (Arc<str>, Arc<str>) {
+        (self.nodes.key(&task.node_id), self.tasks.key(&task.id))
+    }
 }

@@ -314,7 +314,7 @@ fn ulimit(ulimit: &v1::container_spec::Ulimit) -> ResourcesUlimits {
 /// The task's log driver is the service's, or else the cluster's default.
 fn log_config(task: &Task) -> Option<HostConfigLogConfig> {
     let driver = task.spec.as_ref().and_then(|spec| spec.log_driver.as_ref());
-    let driver = driver.or(task.log_driver.as_ref()).filter(|driver| !driver.name.is_empty())?;
+    let driver = driver.or(task.log_driver.as_deref()).filter(|driver| !driver.name.is_empty())?;
     Some(HostConfigLogConfig {
         typ: Some(driver.name.clone()),
         config: Some(driver.options.clone().into_iter().collect()),
@@ -354,13 +354,14 @@ mod tests {
     use swarm_proto::v1::{Annotations, TaskSpec};
 
     fn task(spec: ContainerSpec) -> Task {
+        let spec = TaskSpec { runtime: Some(Runtime::Container(spec)), ..TaskSpec::default() };
         Task {
             id: "t1".into(),
             service_id: "s1".into(),
             node_id: "n1".into(),
             slot: 2,
             service_annotations: Some(Annotations { name: "web".into(), ..Annotations::default() }),
-            spec: Some(TaskSpec { runtime: Some(Runtime::Container(spec)), ..TaskSpec::default() }),
+            spec: Some(spec.into()),
             ..Task::default()
         }
     }

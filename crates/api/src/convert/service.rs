@@ -22,7 +22,7 @@ pub(crate) fn service_spec(json: &wire::ServiceSpec) -> Result<v1::ServiceSpec, 
             labels: json.labels.clone(),
             indices: Vec::new(),
         }),
-        task: Some(task_spec(&json.task_template)?),
+        task: Some(task_spec(&json.task_template)?.into()),
         mode: Some(mode(&json.mode)?),
         update: json.update_config.as_ref().map(update::update_config).transpose()?,
         rollback: json.rollback_config.as_ref().map(update::update_config).transpose()?,
@@ -118,7 +118,7 @@ pub(crate) fn service_json(service: &v1::Service) -> Result<wire::Service, ApiEr
 
 fn service_spec_json(spec: &v1::ServiceSpec) -> Result<wire::ServiceSpec, ApiError> {
     let annotations = spec.annotations.clone().unwrap_or_default();
-    let mut task_template = spec.task.as_ref().map(task::task_spec_json).unwrap_or_default();
+    let mut task_template = spec.task.as_deref().map(task::task_spec_json).unwrap_or_default();
     if task_template.runtime.is_empty() && task_template.container_spec.is_some() {
         task_template.runtime = "container".to_owned();
     }

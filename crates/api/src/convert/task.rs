@@ -26,7 +26,7 @@ pub(crate) fn task_json(task: &v1::Task) -> wire::Task {
         updated_at: meta.updated_at,
         name: annotations.name,
         labels: annotations.labels,
-        spec: task.spec.as_ref().map(task_spec_json).unwrap_or_default(),
+        spec: task.spec.as_deref().map(task_spec_json).unwrap_or_default(),
         service_id: task.service_id.clone(),
         slot: task.slot,
         node_id: task.node_id.clone(),

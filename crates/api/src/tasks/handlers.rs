@@ -81,10 +81,12 @@ pub(super) async fn logs(
 ) -> Result<Response, ApiError> {
     let options = read_cluster_logs(&params)?;
     let task = state.control()?.find_task(&id).await?;
-    let Some(Runtime::Container(container)) = task.spec.and_then(|spec| spec.runtime) else {
+    let runtime = task.spec.as_ref().and_then(|spec| spec.runtime.as_ref());
+    let Some(Runtime::Container(container)) = runtime else {
         return Err(ApiError::invalid("logs only supported on container tasks"));
     };
+    let tty = container.tty;
     let selector = v1::LogSelector { task_ids: vec![task.id], ..Default::default() };
     let lines = cluster_logs(&state, selector, options).await?;
-    Ok(respond(lines, Layout::of(&params, container.tty), version))
+    Ok(respond(lines, Layout::of(&params, tty), version))
 }

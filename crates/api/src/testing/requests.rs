@@ -28,7 +28,7 @@ pub(super) fn service() -> v1::Service {
     let mode = v1::service_spec::Mode::Replicated(v1::ReplicatedService { replicas: 2 });
     let spec = v1::ServiceSpec {
         annotations: annotations("web"),
-        task: Some(task),
+        task: Some(task.into()),
         mode: Some(mode),
         ..Default::default()
     };
@@ -86,7 +86,7 @@ pub(super) fn task() -> v1::Task {
         service_id: "service1".to_owned(),
         slot: 1,
         node_id: "node1".to_owned(),
-        annotations: Some(v1::Annotations::default()),
+        annotations: Some(Box::default()),
         status: Some(v1::TaskStatus {
             timestamp: Some(Timestamp { seconds: 1_700_000_000, nanos: 0 }),
             state: v1::TaskState::Running.into(),

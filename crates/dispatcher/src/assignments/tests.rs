@@ -17,14 +17,13 @@ fn task(id: &str, node: &str, state: TaskState, secrets: &[&str], configs: &[&st
         .map(|id| ConfigReference { config_id: (*id).into(), ..Default::default() })
         .collect();
     let container = ContainerSpec { secrets, configs, ..Default::default() };
+    let spec =
+        TaskSpec { runtime: Some(task_spec::Runtime::Container(container)), ..Default::default() };
     Task {
         id: id.into(),
         node_id: node.into(),
         status: Some(TaskStatus { state: state as i32, ..Default::default() }),
-        spec: Some(TaskSpec {
-            runtime: Some(task_spec::Runtime::Container(container)),
-            ..Default::default()
-        }),
+        spec: Some(spec.into()),
         ..Default::default()
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn list(
     let selection = selection!(filters);
     let tables = control.store.view();
     let admitted = tables.iter::<Service>().filter(|service| {
-        let spec = service.spec.as_ref().and_then(|spec| spec.task.as_ref());
+        let spec = service.spec.as_ref().and_then(|spec| spec.task.as_deref());
         selection.admits(&***service) && task::is_of_runtime(spec, &filters.runtimes)
     });
     Ok(ListServicesResponse { services: admitted.map(|service| Service::clone(service)).collect() })

@@ -22,7 +22,7 @@ const GENERIC_KIND_LENGTH_MIN: usize = 3;
 
 pub(super) fn check_service_spec(spec: &ServiceSpec) -> Result<(), Status> {
     check_dns_name(spec.annotations.as_ref())?;
-    check_task_spec(spec.task.as_ref().unwrap_or(&TaskSpec::default()))?;
+    check_task_spec(spec.task.as_deref().unwrap_or(&TaskSpec::default()))?;
     check_mode(spec)?;
     if is_job(spec) {
         if spec.update.is_some() {

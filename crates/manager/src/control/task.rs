@@ -59,7 +59,7 @@ fn admits(tables: &Tables, filters: &Filters, task: &Task) -> bool {
         && match_labels(labels, &filters.labels)
         && contains(&filters.service_ids, &task.service_id)
         && contains(&filters.node_ids, &task.node_id)
-        && is_of_runtime(task.spec.as_ref(), &filters.runtimes)
+        && is_of_runtime(task.spec.as_deref(), &filters.runtimes)
         && contains_number(&filters.desired_states, task.desired_state)
         && (!filters.up_to_date || is_up_to_date(tables, task))
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use swarm_dispatcher::Waiting;
 use swarm_proto::v1::SubscriptionMessage;
 use tokio::sync::mpsc;
-use tonic::Status;
 
 use super::registry::ListenerId;
 use super::subscribe::stopped;
@@ -33,7 +33,7 @@ impl Listener {
     }
 
     /// Tells the node of subscriptions as they come and go, until either side has gone.
-    pub(super) async fn serve(mut self, agent: mpsc::Sender<Result<SubscriptionMessage, Status>>) {
+    pub(super) async fn serve(mut self, agent: mpsc::Sender<Waiting<SubscriptionMessage>>) {
         let mut news = self.term.news();
         loop {
             let is_over = *news.borrow_and_update();
@@ -44,7 +44,7 @@ impl Listener {
                 return;
             }
             for message in self.advance() {
-                if agent.send(Ok(message)).await.is_err() {
+                if agent.send(Ok(Box::new(message))).await.is_err() {
                     return;
                 }
             }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use swarm_ca::Role;
-use swarm_dispatcher::authorizer;
+use swarm_dispatcher::{Messages, authorizer, channel};
 use swarm_proto::id::new_id;
 use swarm_proto::v1::{
     ListenSubscriptionsRequest, LogSelector, PublishLogsMessage, PublishLogsResponse,
@@ -116,7 +116,7 @@ impl logs_server::Logs for LogBroker {
 
 #[tonic::async_trait]
 impl log_broker_server::LogBroker for LogBroker {
-    type ListenSubscriptionsStream = ReceiverStream<Result<SubscriptionMessage, Status>>;
+    type ListenSubscriptionsStream = Messages<SubscriptionMessage>;
 
     async fn listen_subscriptions(
         &self,
@@ -125,9 +125,9 @@ impl log_broker_server::LogBroker for LogBroker {
         let node_id = self.caller(&request, &[Role::Worker, Role::Manager])?;
         let id = self.shared.listener_last.fetch_add(1, Ordering::Relaxed);
         let listener = Listener::connect(self.term()?, node_id, id);
-        let (sender, receiver) = mpsc::channel(STREAM_MESSAGES_WAITING_MAX);
+        let (sender, messages) = channel();
         tokio::spawn(listener.serve(sender));
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        Ok(Response::new(messages))
     }
 
     async fn publish_logs(

@@ -204,7 +204,7 @@ impl World {
         let task = TaskSpec { runtime: Some(Runtime::Container(container)), ..Default::default() };
         let spec = ServiceSpec {
             annotations: Some(Annotations { name: id.into(), ..Default::default() }),
-            task: Some(task),
+            task: Some(task.into()),
             mode: Some(mode),
             ..Default::default()
         };

@@ -258,6 +258,16 @@ impl Member {
         self.raw.mut_store().set_offer(Some(snapshot));
     }
 
+    /// The last entry that may go where a snapshot stands for all up to `index`: so many entries stay behind it for
+    /// followers, of so many bytes at most; none where there is nobody to follow.
+    pub fn surplus(&self, index: u64, entries_max: u64, bytes_max: u64) -> u64 {
+        let members = self.members();
+        if members.voters.len() + members.learners.len() <= 1 {
+            return index;
+        }
+        self.raw.store().surplus(index, entries_max, bytes_max)
+    }
+
     /// Drops entries up to `upto`, for which a snapshot stands; what the log must drop too.
     pub fn compact(&mut self, upto: u64) -> Compact {
         Compact { to: self.raw.mut_store().compact(upto), all: false }

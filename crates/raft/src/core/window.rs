@@ -77,6 +77,19 @@ impl Window {
         self.offer = None;
     }
 
+    /// The last entry that may go where a snapshot stands for all up to `index`, so that behind it no more stays than so
+    /// many entries and so many bytes.
+    pub fn surplus(&self, index: u64, entries_max: u64, bytes_max: u64) -> u64 {
+        let mut bytes = 0;
+        let kept = self.entries.iter().rev().skip_while(|entry| entry.index > index);
+        let kept = kept.take_while(|entry| {
+            bytes += size(entry);
+            bytes <= bytes_max
+        });
+        let entries_max = usize::try_from(entries_max).unwrap_or(usize::MAX);
+        index - kept.take(entries_max).count() as u64
+    }
+
     /// Drops entries up to `index`, and tells the last one that went.
     pub fn compact(&mut self, index: u64) -> Position {
         while let Some(first) = self.entries.front()
@@ -174,4 +187,25 @@ fn knows(snapshot: &Snapshot, id: u64) -> bool {
 
 fn size(entry: &Entry) -> u64 {
     entry.data.len() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_what_is_kept_behind_a_snapshot() {
+        let entry = |index| Entry { index, data: vec![0; 100].into(), ..Entry::default() };
+        let mut window = Window::default();
+        window.append(&(1..=20).map(entry).collect::<Vec<_>>());
+        for (entries_max, bytes_max, expect) in
+            [(5, 10_000, 10), (5, 250, 13), (0, 10_000, 15), (5, 0, 15), (500, 10_000, 0)]
+        {
+            let surplus = window.surplus(15, entries_max, bytes_max);
+            assert_eq!(surplus, expect, "{entries_max} entries, {bytes_max} bytes");
+        }
+        // What was compacted before is gone.
+        window.compact(12);
+        assert_eq!(window.surplus(15, 500, 10_000), 12);
+    }
 }

@@ -13,6 +13,8 @@ use crate::wire::Peer;
 const SNAPSHOT_ENTRIES: u64 = 10_000;
 /// SwarmKit's `LogEntriesForSlowFollowers`.
 const KEEP_ENTRIES: u64 = 500;
+/// Entries of a busy cluster are large: a follower so far behind is served as well by a snapshot.
+const KEEP_BYTES: u64 = 8 << 20;
 /// Bounds the memory and the disk that the log takes, whatever the size of its entries.
 const SNAPSHOT_BYTES: u64 = 16 << 20;
 
@@ -49,6 +51,8 @@ pub struct RaftConfig {
     pub snapshot_bytes: u64,
     /// So many entries stay behind a snapshot, for followers that are a little behind.
     pub keep_entries: u64,
+    /// But no more than so many bytes of them.
+    pub keep_bytes: u64,
     /// Encrypts what is written.
     pub sealer: Arc<dyn Sealer>,
 }
@@ -67,6 +71,7 @@ impl RaftConfig {
             snapshot_entries: SNAPSHOT_ENTRIES,
             snapshot_bytes: SNAPSHOT_BYTES,
             keep_entries: KEEP_ENTRIES,
+            keep_bytes: KEEP_BYTES,
             sealer: Arc::new(Plain),
         }
     }

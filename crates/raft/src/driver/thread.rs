@@ -400,7 +400,9 @@ impl Driver {
         let index = position(&snapshot).index;
         let is_whole = self.snapshots.is_reseal();
         if self.snapshots.is_new(index) || is_whole {
-            let compact = Some(self.member.compact(index.saturating_sub(self.config.keep_entries)));
+            let RaftConfig { keep_entries, keep_bytes, .. } = self.config;
+            let surplus = self.member.surplus(index, keep_entries, keep_bytes);
+            let compact = Some(self.member.compact(surplus));
             let hard_state = self.unflushed.take();
             let entries = if is_whole { self.member.window_entries() } else { Vec::new() };
             self.log.write(LogBatch {

@@ -32,9 +32,10 @@ fn annotations(name: &str) -> Option<Annotations> {
 
 fn spec(name: &str) -> ServiceSpec {
     let container = ContainerSpec { image: "alpine".into(), ..Default::default() };
+    let task = TaskSpec { runtime: Some(Runtime::Container(container)), ..Default::default() };
     ServiceSpec {
         annotations: annotations(name),
-        task: Some(TaskSpec { runtime: Some(Runtime::Container(container)), ..Default::default() }),
+        task: Some(task.into()),
         mode: Some(Mode::Replicated(ReplicatedService { replicas: 2 })),
         ..Default::default()
     }
