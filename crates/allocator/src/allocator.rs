@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use swarm_proto::timestamp::from_system_time;
 use swarm_proto::v1::{Endpoint, Service, Task, TaskState, TaskStatus};
-use swarm_store::{Change, ControlLoop, Tables, Write};
+use swarm_store::{Change, ControlLoop, PORTION, Tables, Write};
 
 use crate::{attachment, endpoint};
 
@@ -51,7 +51,9 @@ impl ControlLoop for Allocator {
     fn plan(&mut self, now: SystemTime, tables: &Tables) -> Vec<Write> {
         let mut writes = Vec::new();
         let mut endpoints = BTreeMap::new();
-        for id in std::mem::take(&mut self.services) {
+        while writes.len() < PORTION
+            && let Some(id) = self.services.pop_first()
+        {
             let Some(service) = tables.get::<Service>(&id) else { continue };
             let wanted = endpoint::wanted(service);
             if wanted != service.endpoint {
@@ -62,7 +64,10 @@ impl ControlLoop for Allocator {
                 })));
             }
         }
-        for id in std::mem::take(&mut self.tasks) {
+        // Tasks after all services, whose endpoints they copy.
+        while writes.len() < PORTION
+            && let Some(id) = self.tasks.pop_first()
+        {
             let Some(task) = tables.get::<Task>(&id).filter(|task| is_waiting(task)) else {
                 continue;
             };
@@ -71,6 +76,10 @@ impl ControlLoop for Allocator {
             writes.push(Write::UpdateTask(Box::new(allocate(now, tables, task, endpoint))));
         }
         writes
+    }
+
+    fn is_behind(&self) -> bool {
+        !self.services.is_empty() || !self.tasks.is_empty()
     }
 
     fn wakeup(&self) -> Option<SystemTime> {

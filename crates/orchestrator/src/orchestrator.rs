@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use swarm_proto::id::IdSource;
 use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::{Node, Service, Task, TaskState};
-use swarm_store::{Change, ControlLoop, Delta, Tables, Write};
+use swarm_store::{Change, ControlLoop, Delta, PORTION, Tables, Write};
 
 use crate::plan::{Plan, first};
 use crate::restart::Restarts;
@@ -209,12 +209,19 @@ impl Orchestrator {
     }
 
     fn reconcile(&mut self, plan: &mut Plan) {
-        for id in first(&mut self.services, SERVICES_MAX) {
+        for _ in 0..SERVICES_MAX {
+            if plan.len() >= PORTION {
+                break;
+            }
+            let Some(id) = self.services.pop_first() else { break };
             let Some(service) = plan.tables.get::<Service>(&id).cloned() else { continue };
             let (restarts, updates) = (&mut self.restarts, &mut self.updates);
             match mode(&service) {
                 Some(Mode::Replicated(replicated)) => {
-                    replicated::reconcile(plan, restarts, updates, &service, replicated.replicas);
+                    let replicas = replicated.replicas;
+                    if !replicated::reconcile(plan, restarts, updates, &service, replicas) {
+                        self.services.insert(id);
+                    }
                 }
                 Some(Mode::Global(_)) => global::reconcile(plan, restarts, updates, &service),
                 Some(Mode::ReplicatedJob(job)) => {

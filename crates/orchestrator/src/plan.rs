@@ -28,6 +28,11 @@ impl Plan {
         Self { now, tables: tables.clone(), tasks: BTreeMap::new(), services: BTreeSet::new() }
     }
 
+    /// How many writes are planned.
+    pub(crate) fn len(&self) -> usize {
+        self.tasks.len() + self.services.len()
+    }
+
     pub(crate) fn create_task(&mut self, task: Task) {
         let id = task.id.clone();
         if self.tables.create(task).is_ok() {

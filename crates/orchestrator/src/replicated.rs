@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use swarm_proto::v1::{Service, Task, TaskState};
+use swarm_store::PORTION;
 
 use crate::plan::Plan;
 use crate::restart::Restarts;
@@ -15,17 +16,21 @@ use crate::update::Updates;
 
 type Slot = Vec<Arc<Task>>;
 
-/// Creates what is missing, updates what stays, removes what is too many.
+/// New tasks that one plan holds of a service: it costs a look at all of its tasks again to go on.
+const NEW_MAX: usize = 4 * PORTION;
+
+/// Creates what is missing, updates what stays, removes what is too many; whether that is all.
 pub(crate) fn reconcile(
     plan: &mut Plan,
     restarts: &mut Restarts,
     updates: &mut Updates,
     service: &Service,
     replicas: u64,
-) {
+) -> bool {
     let (mut running, dead) = slots(plan, restarts, service);
     let wanted = usize::try_from(replicas).unwrap_or(usize::MAX);
     let missing = wanted.saturating_sub(running.len());
+    let is_all = missing <= NEW_MAX;
     let taken: Vec<u64> = running.keys().copied().collect();
     let fresh = free_numbers(&taken, missing);
 
@@ -43,15 +48,16 @@ pub(crate) fn reconcile(
             remove(plan, &tasks);
         }
         updates.start(plan, restarts, service, &order);
-        return;
+        return true;
     }
     let current: Vec<Slot> = running.into_values().collect();
     updates.start(plan, restarts, service, &current);
-    for number in fresh {
+    for number in fresh.into_iter().take(NEW_MAX) {
         let slot = SlotKey { service_id: service.id.clone(), number, node_id: String::new() };
         let task = restarts.new_task(plan, service, &slot);
         plan.create_task(task);
     }
+    is_all
 }
 
 /// The service's slots by number: those that count as filled, and those that are only history.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use swarm_proto::v1::{Service, Task};
-use swarm_store::{Tables, Write};
+use swarm_store::{PORTION, Tables, Write};
 
 use crate::decision::{ASSIGNED, CONFIRMED, assign, no_suitable_node, refuse, shut_down};
 use crate::demand::Demand;
@@ -17,6 +17,10 @@ use crate::spread::Spread;
 
 /// Checks of a demand against a node that one plan spends on new groups, and as many on old reasons: some milliseconds.
 const CHECKS_MAX: usize = 20_000;
+/// Tasks that one plan places: of one demand, a new look at all nodes is the price of going on.
+const PLACED_MAX: usize = 4 * PORTION;
+/// Old reasons that one plan tells anew, roughly: a node that comes or goes may change those of all that wait.
+const REASONS_MAX: usize = 200;
 /// How soon the next plan goes on with old reasons.
 const REASONS_PAUSE: Duration = Duration::from_millis(100);
 
@@ -69,16 +73,49 @@ impl Scheduler {
         }
     }
 
-    /// Places a group; what finds no room goes on waiting, with the reason.
-    pub(crate) fn place(
+    /// Places the groups that are new or may have room again, and tells why to those that came to one that has none: a
+    /// portion of them.
+    pub(crate) fn place_groups(
+        &mut self,
+        now: SystemTime,
+        tables: &Tables,
+        writes: &mut Vec<Write>,
+    ) {
+        while writes.len() < PORTION
+            && let Some(demand) = self.hopeful.pop_first()
+        {
+            if !self.place(now, tables, &demand, writes) {
+                self.hopeful.insert(demand);
+            }
+        }
+        for demand in self.waiting.unjudged(self.groups_max()) {
+            if writes.len() >= PORTION {
+                return;
+            }
+            self.place(now, tables, &demand, writes);
+        }
+        for (demand, reason) in self.waiting.joined() {
+            if writes.len() >= PORTION {
+                return;
+            }
+            self.give_up(now, tables, &demand, &reason, writes);
+        }
+    }
+
+    /// Places a group; what finds no room goes on waiting, with the reason. Whether that is all of it: a portion is
+    /// placed at a time.
+    fn place(
         &mut self,
         now: SystemTime,
         tables: &Tables,
         demand: &Arc<Demand>,
         writes: &mut Vec<Write>,
-    ) {
+    ) -> bool {
         let mut spread = Spread::new(now, demand, self.nodes.values_mut());
         while let Some(id) = self.waiting.next(demand).cloned() {
+            if writes.len() >= PLACED_MAX {
+                return false;
+            }
             if let Some(task) = tables.get::<Task>(&id) {
                 let placed = spread.place_one(|info| {
                     let assigned = assign(now, task, demand, info, ASSIGNED);
@@ -94,6 +131,7 @@ impl Scheduler {
         if self.waiting.next(demand).is_some() {
             self.explain(now, tables, demand, writes);
         }
+        true
     }
 
     /// Says why a group waits.
@@ -108,7 +146,7 @@ impl Scheduler {
         self.give_up(now, tables, demand, &reason, writes);
     }
 
-    pub(crate) fn give_up(
+    fn give_up(
         &mut self,
         now: SystemTime,
         tables: &Tables,
@@ -116,7 +154,7 @@ impl Scheduler {
         reason: &str,
         writes: &mut Vec<Write>,
     ) {
-        for id in self.waiting.give_up(demand, reason) {
+        for id in self.waiting.give_up(demand, reason, PORTION) {
             let task = tables.get::<Task>(&id).filter(|task| is_current(tables, task));
             writes.extend(task.and_then(|task| refuse(now, task, reason.to_owned())));
         }
@@ -137,8 +175,14 @@ impl Scheduler {
         if self.reasons_due.is_some_and(|due| now < due) {
             return;
         }
+        let mut left = REASONS_MAX;
         for demand in self.waiting.doubted(self.groups_max()) {
+            let before = writes.len();
             self.explain(now, tables, &demand, writes);
+            left = left.saturating_sub(writes.len() - before);
+            if left == 0 {
+                break;
+            }
         }
         self.reasons_due = self.waiting.has_doubts().then_some(now + REASONS_PAUSE);
     }

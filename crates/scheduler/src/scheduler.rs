@@ -33,6 +33,8 @@ pub struct Scheduler {
     pub(crate) unwanted: BTreeSet<String>,
     /// Nodes that may have room which they had not at the last plan.
     touched: BTreeSet<String>,
+    /// Groups that may have room again.
+    pub(crate) hopeful: BTreeSet<Arc<Demand>>,
     /// When reasons that are in doubt are told anew; none means at once.
     pub(crate) reasons_due: Option<SystemTime>,
 }
@@ -72,28 +74,22 @@ impl ControlLoop for Scheduler {
         let touched = std::mem::take(&mut self.touched);
         self.end_unwanted(now, tables, &mut writes);
         self.confirm_preassigned(now, tables, &touched, &mut writes);
-        let mut due = self.waiting.unjudged(self.groups_max());
         if !touched.is_empty() {
-            let nodes = touched.iter().filter_map(|id| self.nodes.get(id));
-            let nodes: Vec<&NodeInfo> = nodes.collect();
-            due.extend(
-                self.waiting
-                    .hopeful(|demand| nodes.iter().any(|node| filter::check(demand, node).is_ok())),
-            );
+            let nodes: Vec<&NodeInfo> =
+                touched.iter().filter_map(|id| self.nodes.get(id)).collect();
+            self.hopeful
+                .extend(self.waiting.hopeful(|demand| {
+                    nodes.iter().any(|node| filter::check(demand, node).is_ok())
+                }));
             self.waiting.doubt_reasons();
         }
-        for demand in due {
-            self.place(now, tables, &demand, &mut writes);
-        }
-        for (demand, reason) in self.waiting.joined() {
-            self.give_up(now, tables, &demand, &reason, &mut writes);
-        }
+        self.place_groups(now, tables, &mut writes);
         self.tell_reasons(now, tables, &mut writes);
         writes
     }
 
     fn is_behind(&self) -> bool {
-        self.waiting.has_unjudged()
+        self.waiting.has_unjudged() || !self.hopeful.is_empty()
     }
 
     fn wakeup(&self) -> Option<SystemTime> {

@@ -98,16 +98,29 @@ impl Waiting {
         group.stuck.first().or_else(|| group.fresh.first())
     }
 
-    /// What is left of a group is stuck for this reason; returns the tasks that do not say so yet.
-    pub(crate) fn give_up(&mut self, demand: &Arc<Demand>, reason: &str) -> Vec<String> {
+    /// What is left of a group is stuck for this reason; returns tasks that do not say so yet, `max` at most. The others
+    /// go on as those that [joined](Self::joined).
+    pub(crate) fn give_up(
+        &mut self,
+        demand: &Arc<Demand>,
+        reason: &str,
+        max: usize,
+    ) -> Vec<String> {
         self.stale.remove(demand);
-        self.fresh.remove(demand);
         let Some(group) = self.groups.get_mut(demand) else { return Vec::new() };
-        let fresh = std::mem::take(&mut group.fresh);
-        let news = group.reason != reason;
-        let untold = fresh.iter().chain(group.stuck.iter().filter(|_| news)).cloned().collect();
-        group.stuck.extend(fresh);
-        reason.clone_into(&mut group.reason);
+        if group.reason != reason {
+            reason.clone_into(&mut group.reason);
+            let told = std::mem::take(&mut group.stuck);
+            group.fresh.extend(told);
+        }
+        let untold: Vec<String> =
+            std::iter::from_fn(|| group.fresh.pop_first()).take(max).collect();
+        group.stuck.extend(untold.iter().cloned());
+        if group.fresh.is_empty() {
+            self.fresh.remove(demand);
+        } else {
+            self.fresh.insert(demand.clone());
+        }
         untold
     }
 

@@ -5,6 +5,9 @@ use std::time::SystemTime;
 use crate::change::{Change, Write};
 use crate::tables::Tables;
 
+/// As many writes as a loop plans at a time, roughly: some milliseconds, in which everybody waits who writes.
+pub const PORTION: usize = 250;
+
 /// An orchestrator, the allocator, the scheduler and their like, without I/O or a clock of their own.
 ///
 /// The manager's driver shows a loop every change once and in order, its own included, and asks for plans; between

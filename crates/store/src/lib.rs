@@ -28,7 +28,7 @@ mod transaction;
 mod watch;
 
 pub use change::{Change, Delta, Write};
-pub use control_loop::ControlLoop;
+pub use control_loop::{ControlLoop, PORTION};
 pub use error::Error;
 pub use feed::FeedBatch;
 pub use loop_driver::LoopDriver;

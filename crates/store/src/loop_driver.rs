@@ -6,21 +6,25 @@
 //! simulation), and decisions.
 
 use std::collections::VecDeque;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{debug, warn};
 
 use crate::change::{Change, Write};
-use crate::control_loop::ControlLoop;
+use crate::control_loop::{ControlLoop, PORTION};
 use crate::store::Store;
 use crate::transaction::Transaction;
 
-/// One log entry carries as many changes at most; what is planned beyond goes into the next. Keeps entries near 1 MiB.
-const WRITES_PER_ENTRY_MAX: usize = 1000;
+/// One log entry carries as many changes at most; what is planned beyond goes into the next. Keeps entries below 1 MiB,
+/// and what others wait for the writer at some ten milliseconds.
+const WRITES_PER_ENTRY_MAX: usize = PORTION;
 /// The loops react to each other at most so often in a row; more means that two of them disagree.
 const ROUNDS_MAX: usize = 32;
 /// A clock may go back by as much before the loops start anew: less only delays what they planned by as much.
 const CLOCK_STEP_MAX: Duration = Duration::from_secs(1);
+
+/// A plan that takes longer is told, as everybody waits who writes.
+const LONG_PLAN: Duration = Duration::from_millis(50);
 
 /// What drives the control loops, between the transactions in which it does.
 #[derive(Debug)]
@@ -84,7 +88,12 @@ impl LoopDriver {
             let mut quiet = true;
             for index in 0..loops.len() {
                 if self.backlog.is_empty() {
+                    let begun = Instant::now();
                     self.backlog.extend(loops[index].plan(now, transaction.tables()));
+                    let (took, name) = (begun.elapsed(), loops[index].name());
+                    if took >= LONG_PLAN {
+                        debug!(name, ?took, writes = self.backlog.len(), "a plan took long");
+                    }
                 }
                 quiet &= self.backlog.is_empty();
                 self.write(loops, now, transaction);

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use prost::Message as _;
 use swarm_proto::v1::{InternalRaftRequest, StoreSnapshot};
 use tokio::sync::{Notify, broadcast, oneshot};
+use tracing::debug;
 
 use crate::change::Change;
 use crate::error::Error;
@@ -18,6 +19,9 @@ use crate::proposer::{Proposal, Proposer};
 use crate::tables::Tables;
 use crate::transaction::{Transaction, request};
 use crate::watch::{COMMITS_WAITING_MAX, Commit, Watch};
+
+/// A transaction that takes longer is told.
+const LONG_WRITE: Duration = Duration::from_millis(100);
 
 /// A handle to the manager's store; clones share it.
 #[derive(Clone)]
@@ -131,7 +135,6 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::propose`].
-    #[expect(clippy::type_complexity, reason = "the result and the news of its commit")]
     pub async fn propose_in_turn<R, E: From<Error>>(
         &self,
         transact: impl FnOnce(&mut Transaction<'_>) -> Result<R, E>,
@@ -169,6 +172,9 @@ impl Store {
         let (answer, committed) = oneshot::channel();
         let proposed = Instant::now();
         metrics::WRITE.observe((proposed - begun).as_secs_f64());
+        if proposed - begun >= LONG_WRITE {
+            debug!(took = ?proposed - begun, changes = changes.len(), "a transaction held up others");
+        }
         self.pending().push_back(Pending {
             ticket,
             tables: tables.clone(),

@@ -24,7 +24,7 @@ pub(super) const HEADER_BYTES: usize = 64;
 
 const MAGIC: &[u8; 8] = b"swarmwal";
 /// The size of the writes that fill a segment with zeros.
-const FILL_BYTES: usize = 1 << 18;
+const FILL_BYTES: usize = 1 << 20;
 
 /// What a segment's header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,6 +178,8 @@ pub(super) fn fill(path: &Path, size: u64) -> io::Result<()> {
         while left > 0 {
             let part = usize::try_from(left).map_or(FILL_BYTES, |left| left.min(FILL_BYTES));
             file.write_all(&zeros[..part])?;
+            // In parts, as snapshots are: the log is written meanwhile.
+            file.sync_data()?;
             left -= part as u64;
         }
         file.sync_all()

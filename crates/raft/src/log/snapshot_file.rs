@@ -24,6 +24,8 @@ use crate::sealer::Sealer;
 const MAGIC: &[u8; 8] = b"swarmsnp";
 const HEADER_BYTES: usize = 16;
 const PREFIX: &str = "snapshot-";
+/// Flushed in parts of this size: the log, which is written meanwhile, waits for one of them at most.
+const FLUSH_BYTES: usize = 1 << 20;
 
 /// Where the snapshot that `reference` names lies.
 pub(super) fn path(dir: &Path, reference: SnapshotRef) -> PathBuf {
@@ -55,7 +57,10 @@ pub(super) fn write(
         file.write_all(MAGIC)?;
         file.write_all(&FORMAT.to_le_bytes())?;
         file.write_all(&reference.checksum.to_le_bytes())?;
-        file.write_all(&body)?;
+        for part in body.chunks(FLUSH_BYTES) {
+            file.write_all(part)?;
+            file.sync_data()?;
+        }
         file.sync_all()?;
         fs::rename(&unfinished, &path)?;
         sync_directory(dir)
