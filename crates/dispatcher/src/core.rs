@@ -153,6 +153,10 @@ pub struct Core {
     alive: BTreeMap<String, Liveness>,
     /// Down nodes, and when their tasks are to be orphaned.
     down: BTreeMap<String, Instant>,
+    /// No deadline is earlier; heartbeats move the true first one on, which the tick at this time notices.
+    earliest: Option<Instant>,
+    /// Whether the time of any node was put off: most often of none, and then a heartbeat concerns its node alone.
+    has_put_off: bool,
     jitter: StdRng,
 }
 
@@ -166,6 +170,8 @@ impl Core {
             led_at: None,
             alive: BTreeMap::new(),
             down: BTreeMap::new(),
+            earliest: None,
+            has_put_off: false,
             jitter: StdRng::seed_from_u64(seed),
         }
     }
@@ -173,7 +179,11 @@ impl Core {
     /// Takes one event and returns what follows from it, in order.
     pub fn step(&mut self, now: Instant, event: Event) -> Vec<Command> {
         match event {
-            Event::Lead(nodes) => self.lead(now, nodes),
+            Event::Lead(nodes) => {
+                let commands = self.lead(now, nodes);
+                self.earliest = self.first_deadline();
+                commands
+            }
             Event::Configure(period) => {
                 self.timing.heartbeat_period = period;
                 Vec::new()
@@ -190,13 +200,30 @@ impl Core {
                 self.stream_ended(now, &node_id, stream);
                 Vec::new()
             }
-            Event::NodeRemoved(node_id) => self.remove(&node_id),
-            Event::Tick => self.tick(now),
+            Event::NodeRemoved(node_id) => {
+                let commands = self.remove(&node_id);
+                self.earliest = self.first_deadline();
+                commands
+            }
+            Event::Tick => {
+                let commands = self.tick(now);
+                self.earliest = self.first_deadline();
+                commands
+            }
         }
     }
 
     /// When the next [`Event::Tick`] is due; none while nothing can expire.
     pub fn wakeup(&self) -> Option<Instant> {
+        self.earliest
+    }
+
+    /// A deadline was set to `at`.
+    fn expects(&mut self, at: Instant) {
+        self.earliest = Some(self.earliest.map_or(at, |earliest| earliest.min(at)));
+    }
+
+    fn first_deadline(&self) -> Option<Instant> {
         let deadlines = self.alive.values().map(|node| node.deadline);
         deadlines.chain(self.down.values().copied()).min()
     }
@@ -216,6 +243,7 @@ impl Core {
     fn lead(&mut self, now: Instant, nodes: Vec<KnownNode>) -> Vec<Command> {
         self.alive.clear();
         self.down.clear();
+        self.has_put_off = false;
         // Silence is counted from here: a manager that hears nobody from the start may be cut off as well.
         self.others_heard_at = Some(now);
         self.led_at = Some(now);
@@ -248,6 +276,7 @@ impl Core {
                 session.stream = stream;
                 session.is_suspect = false;
                 session.is_swift = is_swift;
+                self.expects(now + grace);
                 return vec![Command::Accept { node_id, session_id }];
             }
             if now.duration_since(session.registered_at) > self.timing.rate_limit_period {
@@ -275,6 +304,7 @@ impl Core {
         let registered =
             Liveness { session: Some(session), deadline: now + grace, is_put_off: false };
         self.alive.insert(node_id.clone(), registered);
+        self.expects(now + grace);
         let close = replaced.map(|session_id| Command::CloseSession {
             node_id: node_id.clone(),
             session_id,
@@ -305,6 +335,7 @@ impl Core {
             (false, false) => self.timing.grace_of(period),
         };
         *deadline = now + grace;
+        self.expects(now + grace);
         Command::Beat(period)
     }
 
@@ -325,7 +356,9 @@ impl Core {
         };
         if session.stream == stream {
             session.is_suspect = true;
-            *deadline = now + self.timing.suspect_grace();
+            let at = now + self.timing.suspect_grace();
+            *deadline = at;
+            self.expects(at);
         }
     }
 
@@ -360,7 +393,11 @@ impl Core {
             return;
         }
         self.others_heard_at = Some(now);
+        if !std::mem::take(&mut self.has_put_off) {
+            return;
+        }
         let deadline = now + self.timing.suspect_grace();
+        self.expects(deadline);
         for (id, node) in self.alive.iter_mut().filter(|(_, node)| node.is_put_off) {
             node.is_put_off = false;
             node.deadline = if id == node_id { deadline } else { node.deadline.min(deadline) };
@@ -383,6 +420,7 @@ impl Core {
             let is_suspect = node.session.as_ref().is_some_and(|session| session.is_suspect);
             if node.deadline <= now && !node.is_put_off && !is_suspect {
                 node.is_put_off = true;
+                self.has_put_off = true;
                 node.deadline = now + self.timing.isolation_grace;
             }
         }

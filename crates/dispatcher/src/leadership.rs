@@ -86,6 +86,7 @@ impl Leadership {
     /// Gives the core an event and does what it commands. Returns the command that answers, if any.
     pub(crate) fn step(&self, event: Event) -> Option<Command> {
         let mut core = self.core();
+        let wakeup = core.wakeup();
         let mut answer = None;
         for command in core.step(Instant::now().into_std(), event) {
             match command {
@@ -113,8 +114,11 @@ impl Leadership {
                 }
             }
         }
+        let has_moved = core.wakeup() != wakeup;
         drop(core);
-        self.deadline_moved.notify_one();
+        if has_moved {
+            self.deadline_moved.notify_one();
+        }
         answer
     }
 
