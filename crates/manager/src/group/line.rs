@@ -35,7 +35,7 @@ enum Carrier {
     Unopened,
     Open {
         messages: mpsc::Sender<CarryRaftMessagesRequest>,
-        answers: Answers,
+        answers: Box<Answers>,
     },
     /// By a call for each: the member knows no other way.
     Calls,
@@ -100,7 +100,7 @@ impl Line {
         let (messages, waiting) = mpsc::channel(1);
         let request = self.request(ReceiverStream::new(waiting));
         match self.client.carry_raft_messages(request).await {
-            Ok(answers) => Ok(Carrier::Open { messages, answers: answers.into_inner() }),
+            Ok(answers) => Ok(Carrier::Open { messages, answers: Box::new(answers.into_inner()) }),
             Err(status) if status.code() == Code::Unimplemented => Ok(Carrier::Calls),
             Err(status) => Err(status),
         }
