@@ -3,12 +3,9 @@
 //! What a cycle does is the store's [`LoopDriver`]; the decisions are in the rooms `orchestrator`, `allocator` and
 //! `scheduler`.
 
-use swarm_store::{ControlLoop, Error, LoopDriver, Store};
+use swarm_store::{ControlLoop, Error, LoopDriver, Rest, Store};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tracing::{debug, error};
-
-/// After a cycle that did not settle, the loops rest this long whatever happens.
-const UNSETTLED_PAUSE: std::time::Duration = LoopDriver::UNSETTLED_PAUSE;
 
 /// Does what may take long, without keeping this thread's other tasks waiting, which a runtime of one thread can't.
 fn busy<R>(work: impl FnOnce() -> R) -> R {
@@ -29,26 +26,26 @@ pub(crate) async fn run(store: Store, mut loops: Vec<Box<dyn ControlLoop>>) {
                 Ok::<_, Error>(busy(|| driver.cycle(&mut loops, transaction)))
             })
             .await;
-        let pause = match cycle {
-            Ok((pause, committed)) => {
+        let rest = match cycle {
+            Ok((rest, committed)) => {
                 if let Some(committed) = committed
                     && !matches!(committed.await, Ok(Ok(())))
                 {
                     break;
                 }
-                pause
+                rest
             }
             Err(Error::NotLeader) => break,
             Err(error) => {
                 error!(%error, "the control loops could not write");
                 driver.restart();
-                Some(UNSETTLED_PAUSE)
+                Rest::Unsettled
             }
         };
-        match pause {
-            Some(pause) => tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = store.fed(), if pause != UNSETTLED_PAUSE => {}
+        match rest.length() {
+            Some(length) => tokio::select! {
+                () = tokio::time::sleep(length) => {}
+                () = store.fed(), if rest != Rest::Unsettled => {}
             },
             None => store.fed().await,
         }

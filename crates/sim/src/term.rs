@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use swarm_store::{Commit, ControlLoop, Error, LoopDriver, Store};
+use swarm_store::{Commit, ControlLoop, Error, LoopDriver, Rest, Store};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
@@ -21,7 +21,7 @@ pub(crate) struct Term {
     number: u64,
     loops: Vec<Box<dyn ControlLoop>>,
     driver: LoopDriver,
-    rest: Rest,
+    rest: Resting,
     written: Option<oneshot::Receiver<Result<(), Error>>>,
     dispatcher: Dispatcher,
     authority: Authority,
@@ -31,7 +31,7 @@ pub(crate) struct Term {
 
 /// How long the loops rest.
 #[derive(Debug, Clone, Copy)]
-struct Rest {
+struct Resting {
     until: Option<Duration>,
     /// Whatever happens.
     is_deaf: bool,
@@ -50,7 +50,7 @@ impl Term {
             number,
             loops,
             driver: LoopDriver::default(),
-            rest: Rest { until: Some(env.now), is_deaf: false },
+            rest: Resting { until: Some(env.now), is_deaf: false },
             written: None,
             dispatcher: Dispatcher::begin(env, manager, store),
             authority: Authority::default(),
@@ -91,24 +91,24 @@ impl Term {
         let Self { loops, driver, .. } = self;
         driver.catch_up(loops, store);
         let cycle = store.propose(|transaction| Ok::<_, Error>(driver.cycle(loops, transaction)));
-        let pause = match cycle {
-            Ok((pause, written)) => {
+        let rest = match cycle {
+            Ok((rest, written)) => {
                 self.written = written;
-                pause
+                rest
             }
             Err(Error::NotLeader) => {
                 self.is_over = true;
-                None
+                Rest::UntilFed(None)
             }
             Err(error) => {
                 env.note(format_args!("the control loops could not write: {error}"));
                 self.driver.restart();
-                Some(LoopDriver::UNSETTLED_PAUSE)
+                Rest::Unsettled
             }
         };
-        let is_deaf = pause == Some(LoopDriver::UNSETTLED_PAUSE);
-        self.rest = Rest { until: pause.map(|pause| env.now + pause), is_deaf };
-        self.written.is_some() || pause == Some(Duration::ZERO)
+        let until = rest.length().map(|length| env.now + length);
+        self.rest = Resting { until, is_deaf: rest == Rest::Unsettled };
+        self.written.is_some() || rest == Rest::AT_ONCE
     }
 
     pub(crate) fn observe(&mut self, env: &mut Env, commit: &Commit) {

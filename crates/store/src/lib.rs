@@ -31,7 +31,7 @@ pub use change::{Change, Delta, Write};
 pub use control_loop::{ControlLoop, PORTION};
 pub use error::Error;
 pub use feed::FeedBatch;
-pub use loop_driver::LoopDriver;
+pub use loop_driver::{LoopDriver, Rest};
 pub use object::{Kind, Object};
 pub use proposer::{ImmediateProposer, Proposal, ProposeError, Proposer};
 pub use store::Store;

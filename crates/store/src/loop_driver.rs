@@ -26,6 +26,32 @@ const CLOCK_STEP_MAX: Duration = Duration::from_secs(1);
 /// A plan that takes longer is told, as everybody waits who writes.
 const LONG_PLAN: Duration = Duration::from_millis(50);
 
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+
+/// How the loops rest after a cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// Until something happens, and at most for so long.
+    UntilFed(Option<Duration>),
+    /// For [`Rest::UNSETTLED`], whatever happens: the loops did not come to an end, or could not write.
+    Unsettled,
+}
+
+impl Rest {
+    /// There is more to do.
+    pub const AT_ONCE: Self = Self::UntilFed(Some(Duration::ZERO));
+    /// How long loops rest that disagree.
+    pub const UNSETTLED: Duration = Duration::from_secs(1);
+
+    /// How long it is at most; none where it has no end of its own.
+    pub fn length(self) -> Option<Duration> {
+        match self {
+            Self::UntilFed(length) => length,
+            Self::Unsettled => Some(Self::UNSETTLED),
+        }
+    }
+}
+
 /// What drives the control loops, between the transactions in which it does.
 #[derive(Debug)]
 pub struct LoopDriver {
@@ -43,9 +69,6 @@ impl Default for LoopDriver {
 }
 
 impl LoopDriver {
-    /// After a cycle that did not settle, the loops rest this long.
-    pub const UNSETTLED_PAUSE: Duration = Duration::from_secs(1);
-
     /// What was planned and not written is forgotten: the loops start from the tables.
     pub fn restart(&mut self) {
         self.backlog.clear();
@@ -65,13 +88,12 @@ impl LoopDriver {
         }
     }
 
-    /// One transaction's worth of work; returns how long the loops may rest if nothing happens, or none for ever. Comes
-    /// after [`LoopDriver::catch_up`].
+    /// One transaction's worth of work; returns how the loops may rest after it. Comes after [`LoopDriver::catch_up`].
     pub fn cycle(
         &mut self,
         loops: &mut [Box<dyn ControlLoop>],
         transaction: &mut Transaction<'_>,
-    ) -> Option<Duration> {
+    ) -> Rest {
         let now = transaction.now();
         // A clock that was set back leaves the loops with instants that are far away now.
         self.resync |= now + CLOCK_STEP_MAX < self.last;
@@ -79,7 +101,7 @@ impl LoopDriver {
         let batch = transaction.drain_feed();
         if batch.resync || self.resync {
             self.restart();
-            return Some(Duration::ZERO);
+            return Rest::AT_ONCE;
         }
         for change in &batch.changes {
             show(loops, now, transaction, change);
@@ -98,18 +120,18 @@ impl LoopDriver {
                 quiet &= self.backlog.is_empty();
                 self.write(loops, now, transaction);
                 if self.resync || !self.backlog.is_empty() {
-                    return Some(Duration::ZERO);
+                    return Rest::AT_ONCE;
                 }
             }
             if loops.iter().any(|control_loop| control_loop.is_behind()) {
-                return Some(Duration::ZERO);
+                return Rest::AT_ONCE;
             }
             if quiet {
                 return rest(loops, now);
             }
         }
         warn!("the control loops did not settle");
-        Some(Self::UNSETTLED_PAUSE)
+        Rest::Unsettled
     }
 
     /// Writes the backlog as far as the entry has room, and shows every loop what came of it.
@@ -145,8 +167,59 @@ fn show(
     }
 }
 
-fn rest(loops: &[Box<dyn ControlLoop>], now: SystemTime) -> Option<Duration> {
-    let wakeup = loops.iter().filter_map(|control_loop| control_loop.wakeup()).min()?;
+fn rest(loops: &[Box<dyn ControlLoop>], now: SystemTime) -> Rest {
+    let wakeup = loops.iter().filter_map(|control_loop| control_loop.wakeup()).min();
     // Not below a millisecond: a loop that names a passed instant must not spin.
-    Some(wakeup.duration_since(now).unwrap_or_default().max(Duration::from_millis(1)))
+    let pause = |at: SystemTime| at.duration_since(now).unwrap_or_default().max(PAUSE_MIN);
+    Rest::UntilFed(wakeup.map(pause))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proposer::ImmediateProposer;
+    use crate::tables::Tables;
+
+    /// Has nothing to do, and says when it wants to be asked again.
+    struct Waits(Duration);
+
+    impl ControlLoop for Waits {
+        fn name(&self) -> &'static str {
+            "waits"
+        }
+
+        fn resync(&mut self, _: SystemTime, _: &Tables) {}
+
+        fn observe(&mut self, _: SystemTime, _: &Tables, _: &Change) {}
+
+        fn plan(&mut self, _: SystemTime, _: &Tables) -> Vec<Write> {
+            Vec::new()
+        }
+
+        fn wakeup(&self) -> Option<SystemTime> {
+            Some(SystemTime::UNIX_EPOCH + self.0)
+        }
+    }
+
+    #[test]
+    fn a_rest_ends_when_something_happens_however_long_it_is() {
+        for length in [Duration::from_millis(1), Rest::UNSETTLED, Duration::from_secs(9)] {
+            let mut loops: Vec<Box<dyn ControlLoop>> = vec![Box::new(Waits(length))];
+            assert_eq!(
+                rest(&loops, SystemTime::UNIX_EPOCH),
+                Rest::UntilFed(Some(length)),
+                "{length:?}"
+            );
+            let store = ImmediateProposer::store();
+            store.attach_feed();
+            let mut driver = LoopDriver::default();
+            driver.catch_up(&mut loops, &store);
+            let cycle = store.propose(|transaction| {
+                Ok::<_, crate::Error>(driver.cycle(&mut loops, transaction))
+            });
+            // Its time is long past.
+            let (rest, _) = cycle.expect("nothing is written");
+            assert_eq!(rest, Rest::UntilFed(Some(PAUSE_MIN)));
+        }
+    }
 }
