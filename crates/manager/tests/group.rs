@@ -321,6 +321,12 @@ async fn a_manager_that_was_removed_before_its_first_entry_hears_of_it() {
             std::fs::remove_file(entry.path()).expect("is a file");
         }
     }
+    // As it was before: without a log, and without the note that there is one.
+    let member = data.join("member.json");
+    let text = std::fs::read_to_string(&member).expect("reads");
+    let mut noted: serde_json::Value = serde_json::from_str(&text).expect("is JSON");
+    noted["has_log"] = false.into();
+    std::fs::write(&member, noted.to_string()).expect("is written");
     // Demoted and promoted again while it is away.
     for role in [NodeRole::Worker, NodeRole::Manager] {
         write(&[&first, &second], |tx| {

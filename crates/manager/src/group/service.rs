@@ -140,8 +140,11 @@ impl Raft for RaftService {
         &self,
         request: Request<Streaming<CarryRaftMessagesRequest>>,
     ) -> Result<Response<CarryAnswers>, Status> {
-        // Each message is judged by itself: who was removed is told so.
         let source = self.source(&request)?;
+        // A node's removal is its member's: this is how that hears of it.
+        if self.refuse_blacklisted(&source).is_err() {
+            return Err(Status::not_found(MEMBER_REMOVED));
+        }
         let service = self.clone();
         let answers = request.into_inner().map(move |request| {
             if let Some(message) = request?.message {
