@@ -18,8 +18,8 @@ use crate::addresses::Addresses;
 use crate::post::Post;
 use crate::state::{Record, SavedMembership};
 
-/// How often a running node looks for its address.
-const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// How often a running node looks for its address: a move must be over before the node counts as dead, after 3 s.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The interface that has the advertised address.
 fn interface_of(advertise: Option<SocketAddr>) -> String {
