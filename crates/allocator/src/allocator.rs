@@ -18,6 +18,7 @@ const ALLOCATED: &str = "pending task scheduling";
 pub struct Allocator {
     services: BTreeSet<String>,
     tasks: BTreeSet<String>,
+    is_behind: bool,
 }
 
 impl ControlLoop for Allocator {
@@ -75,11 +76,12 @@ impl ControlLoop for Allocator {
             let endpoint = planned.unwrap_or_else(|| service_endpoint(tables, task));
             writes.push(Write::UpdateTask(Box::new(allocate(now, tables, task, endpoint))));
         }
+        self.is_behind = !self.services.is_empty() || !self.tasks.is_empty();
         writes
     }
 
     fn is_behind(&self) -> bool {
-        !self.services.is_empty() || !self.tasks.is_empty()
+        self.is_behind
     }
 
     fn wakeup(&self) -> Option<SystemTime> {

@@ -7,7 +7,7 @@ use swarm_store::{ControlLoop, Error, LoopDriver, Rest, Store};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tracing::{debug, error};
 
-/// Does what may take long, without keeping this thread's other tasks waiting, which a runtime of one thread can't.
+/// Does what takes long, without keeping this thread's other tasks waiting, which a runtime of one thread can't.
 fn busy<R>(work: impl FnOnce() -> R) -> R {
     match Handle::current().runtime_flavor() {
         RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
@@ -20,11 +20,12 @@ pub(crate) async fn run(store: Store, mut loops: Vec<Box<dyn ControlLoop>>) {
     store.attach_feed();
     let mut driver = LoopDriver::default();
     loop {
-        busy(|| driver.catch_up(&mut loops, &store));
+        if let Some(start) = driver.start(&store) {
+            busy(|| driver.catch_up(&mut loops, start));
+        }
+        // A cycle is a portion: too short for the price of moving the thread's other tasks.
         let cycle = store
-            .propose_in_turn(|transaction| {
-                Ok::<_, Error>(busy(|| driver.cycle(&mut loops, transaction)))
-            })
+            .propose_in_turn(|transaction| Ok::<_, Error>(driver.cycle(&mut loops, transaction)))
             .await;
         let rest = match cycle {
             Ok((rest, committed)) => {

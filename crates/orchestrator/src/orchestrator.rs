@@ -35,6 +35,7 @@ pub struct Orchestrator {
     returned: BTreeSet<String>,
     /// Services whose tasks changed while an update is under way.
     updating: BTreeSet<String>,
+    is_behind: bool,
 }
 
 impl Orchestrator {
@@ -49,6 +50,7 @@ impl Orchestrator {
             nodes: BTreeSet::new(),
             returned: BTreeSet::new(),
             updating: BTreeSet::new(),
+            is_behind: false,
         }
     }
 }
@@ -96,11 +98,12 @@ impl ControlLoop for Orchestrator {
         for service in updating {
             self.updates.step(&mut plan, &mut self.restarts, &service);
         }
+        self.is_behind = !self.tasks.is_empty() || !self.services.is_empty();
         plan.into_writes()
     }
 
     fn is_behind(&self) -> bool {
-        !self.tasks.is_empty() || !self.services.is_empty()
+        self.is_behind
     }
 
     fn wakeup(&self) -> Option<SystemTime> {

@@ -24,6 +24,7 @@ const LOOKS_MAX: usize = 1000;
 pub struct Reaper {
     slots: BTreeSet<SlotKey>,
     tasks: BTreeSet<String>,
+    is_behind: bool,
 }
 
 impl ControlLoop for Reaper {
@@ -65,11 +66,12 @@ impl ControlLoop for Reaper {
         for slot in first(&mut self.slots, LOOKS_MAX) {
             deletable.extend(excess(tables, &slot));
         }
+        self.is_behind = !self.tasks.is_empty() || !self.slots.is_empty();
         deletable.into_iter().map(Write::DeleteTask).collect()
     }
 
     fn is_behind(&self) -> bool {
-        !self.tasks.is_empty() || !self.slots.is_empty()
+        self.is_behind
     }
 
     fn wakeup(&self) -> Option<SystemTime> {

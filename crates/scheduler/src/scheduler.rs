@@ -37,6 +37,7 @@ pub struct Scheduler {
     pub(crate) hopeful: BTreeSet<Arc<Demand>>,
     /// When reasons that are in doubt are told anew; none means at once.
     pub(crate) reasons_due: Option<SystemTime>,
+    is_behind: bool,
 }
 
 impl ControlLoop for Scheduler {
@@ -85,11 +86,12 @@ impl ControlLoop for Scheduler {
         }
         self.place_groups(now, tables, &mut writes);
         self.tell_reasons(now, tables, &mut writes);
+        self.is_behind = self.waiting.has_unjudged() || !self.hopeful.is_empty();
         writes
     }
 
     fn is_behind(&self) -> bool {
-        self.waiting.has_unjudged() || !self.hopeful.is_empty()
+        self.is_behind
     }
 
     fn wakeup(&self) -> Option<SystemTime> {
@@ -142,8 +144,7 @@ impl Scheduler {
                 info.failures.record(now, versioned(new));
             }
         }
-        let is_placed_now = delta.new.as_ref().is_some_and(|task| is_placed(task));
-        if let Some(old) = delta.old.as_ref().filter(|old| is_placed(old) && !is_placed_now) {
+        if let Some(old) = delta.old.as_ref().filter(|old| gives_room(old, delta.new.as_deref())) {
             self.touched.insert(old.node_id.clone());
         }
     }
@@ -197,6 +198,12 @@ impl Scheduler {
             info.remove(&counted);
         }
     }
+}
+
+/// Whether a node may have room now that it had not before: a task left it, or is to go and no longer counts as one of
+/// its service's.
+fn gives_room(old: &Task, new: Option<&Task>) -> bool {
+    is_placed(old) && new.is_none_or(|new| !is_placed(new) || (is_active(old) && !is_active(new)))
 }
 
 /// Whether a task that waits was only told why.

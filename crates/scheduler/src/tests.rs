@@ -321,6 +321,21 @@ fn old_reasons_are_told_anew_a_few_at_a_time() {
 }
 
 #[test]
+fn a_task_that_is_to_go_leaves_its_place_to_the_next() {
+    let mut world = World::new();
+    world.service("s", replicated());
+    world.node(node("n1"));
+    let one = Placement { max_replicas: 1, ..Default::default() };
+    create(&mut world, ["t0", "t1"].map(|id| placed(task(id, "s"), one.clone())));
+    world.settle();
+    assert_eq!(world.err("t1"), "no suitable node (max replicas per node limit exceed)");
+    let going = Task { desired_state: TaskState::Shutdown as i32, ..Task::clone(world.task("t0")) };
+    world.apply(Write::UpdateTask(Box::new(going)));
+    world.settle();
+    assert_eq!((world.err("t1"), &*world.task("t1").node_id), ("", "n1"));
+}
+
+#[test]
 fn a_node_that_grows_takes_what_waited() {
     let mut world = World::new();
     world.service("s", replicated());

@@ -89,7 +89,9 @@ impl Term {
             return false;
         }
         let Self { loops, driver, .. } = self;
-        driver.catch_up(loops, store);
+        if let Some(start) = driver.start(store) {
+            driver.catch_up(loops, start);
+        }
         let cycle = store.propose(|transaction| Ok::<_, Error>(driver.cycle(loops, transaction)));
         let rest = match cycle {
             Ok((rest, written)) => {

@@ -30,7 +30,7 @@ pub trait ControlLoop: Send {
     /// [`ControlLoop::is_behind`].
     fn plan(&mut self, now: SystemTime, tables: &Tables) -> Vec<Write>;
 
-    /// Whether the last plan left something to look at for the next.
+    /// Whether the last plan left something to look at for the next. What was observed since is not meant.
     fn is_behind(&self) -> bool {
         false
     }

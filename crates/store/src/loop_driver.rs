@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 use crate::change::{Change, Write};
 use crate::control_loop::{ControlLoop, PORTION};
 use crate::store::Store;
+use crate::tables::Tables;
 use crate::transaction::Transaction;
 
 /// One log entry carries as many changes at most; what is planned beyond goes into the next. Keeps entries below 1 MiB,
@@ -75,20 +76,26 @@ impl LoopDriver {
         self.resync = true;
     }
 
-    /// Lets the loops start from the tables where they must. Not within a transaction: with many objects it takes
-    /// seconds, in which others write.
-    pub fn catch_up(&mut self, loops: &mut [Box<dyn ControlLoop>], store: &Store) {
-        if let Some((tables, now)) = store.begin_feed(self.resync) {
-            self.backlog.clear();
-            for control_loop in loops {
-                control_loop.resync(now, &tables);
-            }
-            self.resync = false;
-            self.last = now;
-        }
+    /// What the loops must start from before the next cycle, by [`LoopDriver::catch_up`]; most often nothing.
+    pub fn start(&self, store: &Store) -> Option<(Tables, SystemTime)> {
+        store.begin_feed(self.resync)
     }
 
-    /// One transaction's worth of work; returns how the loops may rest after it. Comes after [`LoopDriver::catch_up`].
+    /// Lets the loops start. Not within a transaction: with many objects it takes seconds, in which others write.
+    pub fn catch_up(
+        &mut self,
+        loops: &mut [Box<dyn ControlLoop>],
+        (tables, now): (Tables, SystemTime),
+    ) {
+        self.backlog.clear();
+        for control_loop in loops {
+            control_loop.resync(now, &tables);
+        }
+        self.resync = false;
+        self.last = now;
+    }
+
+    /// One transaction's worth of work; returns how the loops may rest after it. Comes after [`LoopDriver::start`].
     pub fn cycle(
         &mut self,
         loops: &mut [Box<dyn ControlLoop>],
@@ -178,7 +185,6 @@ fn rest(loops: &[Box<dyn ControlLoop>], now: SystemTime) -> Rest {
 mod tests {
     use super::*;
     use crate::proposer::ImmediateProposer;
-    use crate::tables::Tables;
 
     /// Has nothing to do, and says when it wants to be asked again.
     struct Waits(Duration);
@@ -213,7 +219,8 @@ mod tests {
             let store = ImmediateProposer::store();
             store.attach_feed();
             let mut driver = LoopDriver::default();
-            driver.catch_up(&mut loops, &store);
+            let start = driver.start(&store).expect("nobody has started yet");
+            driver.catch_up(&mut loops, start);
             let cycle = store.propose(|transaction| {
                 Ok::<_, crate::Error>(driver.cycle(&mut loops, transaction))
             });
