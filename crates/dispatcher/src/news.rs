@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use swarm_proto::v1::Volume;
-use swarm_store::{Change, Commit, Delta};
+use swarm_store::{Change, Commit, Delta, Kind};
 
 /// A hint, not a message: what a stream is sent follows from the tables.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,11 @@ pub struct News<'a> {
     pub removed: Vec<&'a str>,
     /// Whether it concerns everybody, the cluster's settings among it.
     pub is_for_all: bool,
+}
+
+impl News<'_> {
+    /// The tables whose changes are news.
+    pub const TABLES: &'static [Kind] = &[Kind::Task, Kind::Node, Kind::Volume, Kind::Cluster];
 }
 
 impl<'a> News<'a> {

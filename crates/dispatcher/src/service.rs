@@ -28,6 +28,7 @@ use crate::config::Config;
 use crate::core::{Command, Event, Registration, StreamId};
 use crate::leadership::{Leadership, Peers};
 use crate::messages::Sequence;
+use crate::news::News;
 use crate::pulses::Pulses;
 use crate::stream::{
     AssignmentSource, Messages, SessionSource, Source, TaskSource, channel, serve,
@@ -136,7 +137,7 @@ impl Dispatcher {
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
         let Shared { store, config, peers, .. } = &*self.shared;
         let secret = self.pulse_secret().await;
-        let (tables, watch) = store.view_and_watch();
+        let (tables, watch) = store.view_and_watch(News::TABLES);
         let seed = rand::rng().random();
         let pulses = self.shared.pulses.clone();
         if !secret.is_empty() {

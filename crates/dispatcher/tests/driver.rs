@@ -18,7 +18,7 @@ use swarm_proto::v1::{
     SessionMessage, SessionRequest, Task, TaskState, TaskStatus, TasksRequest,
     UpdateTaskStatusRequest, WeightedPeer,
 };
-use swarm_store::{Error, ImmediateProposer, Store};
+use swarm_store::{Error, ImmediateProposer, Kind, Store};
 use tokio::sync::{oneshot, watch};
 use tonic::{Code, Request, Status, Streaming};
 use tower::ServiceExt as _;
@@ -89,7 +89,7 @@ impl Bench {
 
     /// Waits until the store's view satisfies the condition.
     async fn until(&self, what: &str, condition: impl Fn(&swarm_store::Tables) -> bool) {
-        let (tables, mut watch) = self.store.view_and_watch();
+        let (tables, mut watch) = self.store.view_and_watch(Kind::ALL);
         let wait = async {
             let mut tables = tables;
             while !condition(&tables) {

@@ -19,7 +19,7 @@ use swarm_ca::{
 };
 use swarm_proto::v1::Cluster;
 use swarm_raft::{RaftNode, SealError, Sealer};
-use swarm_store::{Object as _, Store, Tables};
+use swarm_store::{Kind, Object as _, Store, Tables};
 use tracing::{info, warn};
 
 /// A new key locks nothing before whoever asked for it had the time to read it: were it the only manager and lost its
@@ -111,7 +111,7 @@ pub(crate) struct KeyKeeper {
 impl KeyKeeper {
     /// Follows the cluster object until the future is dropped.
     pub(crate) async fn run(self) {
-        let (mut tables, mut watch) = self.store.view_and_watch();
+        let (mut tables, mut watch) = self.store.view_and_watch(&[Kind::Cluster]);
         loop {
             if self.is_told_of_a_new_key(&tables) {
                 tokio::time::sleep(TELLING_TIME).await;

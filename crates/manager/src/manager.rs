@@ -16,7 +16,7 @@ use swarm_proto::Channel;
 use swarm_proto::v1::RaftMember;
 use swarm_pulse::Listener;
 use swarm_raft::{Members, RaftConfig, RaftError, RaftNode, RaftProposer, Seed, StoreMachine};
-use swarm_store::Store;
+use swarm_store::{Kind, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -240,7 +240,7 @@ impl Manager {
     pub fn ready(&self) -> impl Future<Output = ()> + Send + use<> {
         let store = self.store.clone();
         async move {
-            let (tables, mut watch) = store.view_and_watch();
+            let (tables, mut watch) = store.view_and_watch(&[Kind::Cluster]);
             let mut founded = tables.cluster().is_some();
             while !founded {
                 founded = watch.next().await.tables.cluster().is_some();

@@ -10,7 +10,7 @@ use prometheus::{Gauge, GaugeVec, Histogram, Opts};
 use swarm_proto::timestamp::to_system_time;
 use swarm_proto::v1::node_status::State;
 use swarm_proto::v1::{Config, Network, Node, Secret, Service, Task, TaskState};
-use swarm_store::{Change, Delta, Store, Tables};
+use swarm_store::{Change, Delta, Kind, Store, Tables};
 
 /// From a task's creation to its running, as the leader learns it (SwarmKit's `dispatcher.scheduling_delay`).
 static SCHEDULING_DELAY: LazyLock<Histogram> = LazyLock::new(|| {
@@ -137,7 +137,7 @@ fn task_state(state: TaskState) -> String {
 
 /// Notes how long tasks took; for ever.
 pub(crate) async fn note_delays(store: Store) {
-    let mut watch = store.watch();
+    let mut watch = store.watch(&[Kind::Task]);
     loop {
         let commit = watch.next().await;
         for change in commit.changes.iter() {

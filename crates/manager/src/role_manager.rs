@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use swarm_store::{Change, Commit, Delta, Error, Store, Tables};
+use swarm_store::{Change, Commit, Delta, Error, Kind, Store, Tables};
 use tracing::{info, warn};
 
 use crate::group::Group;
@@ -17,7 +17,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Reconciles until the future is dropped, or until the store no longer leads.
 pub(crate) async fn run(store: Store, group: Group) {
-    let (mut tables, mut watch) = store.view_and_watch();
+    let (mut tables, mut watch) = store.view_and_watch(&[Kind::Node]);
     let mut members = group.members.watch();
     loop {
         let settled = match reconcile(&store, &group, &tables).await {

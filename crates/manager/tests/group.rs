@@ -19,7 +19,7 @@ use swarm_proto::v1::{
     ListNodesRequest, Node, NodeRole, NodeSpec, ProcessRaftMessageRequest, RaftMember,
     ResolveAddressRequest, StreamRaftMessageRequest,
 };
-use swarm_store::{Error, Store};
+use swarm_store::{Error, Kind, Store};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tonic::Code;
@@ -162,7 +162,7 @@ async fn create_config(store: &Store, name: &str, bytes: usize) {
 }
 
 async fn await_state(store: &Store, condition: impl Fn(&swarm_store::Tables) -> bool) {
-    let (mut tables, mut watch) = store.view_and_watch();
+    let (mut tables, mut watch) = store.view_and_watch(Kind::ALL);
     within(async {
         while !condition(&tables) {
             tables = watch.next().await.tables;

@@ -4,8 +4,6 @@
 //! drivers call [`new_id`].
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::Read as _;
 
 /// How many characters an identifier has.
 pub const ID_LENGTH: usize = 25;
@@ -18,11 +16,7 @@ pub type IdSource = Box<dyn FnMut() -> String + Send>;
 /// # Panics
 /// When the kernel's random source cannot be read, without which no identifier would be unique.
 pub fn new_id() -> String {
-    let mut bytes = [0u8; 16];
-    File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut bytes))
-        .expect("the kernel's random source is always readable");
-    format_id(u128::from_be_bytes(bytes))
+    format_id(rand::random())
 }
 
 /// Writes 128 bits as an identifier. The top bit is cleared, which keeps the length at 25 characters.

@@ -9,7 +9,7 @@ use swarm_raft::{
     MemberChange, Members, Outgoing, RaftConfig, RaftError, RaftNode, RaftProposer, StateMachine,
     Status, Stepped, StoreMachine, Transport,
 };
-use swarm_store::{Error, Store, Tables, Transaction, Watch};
+use swarm_store::{Error, Kind, Store, Tables, Transaction, Watch};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
@@ -96,7 +96,7 @@ impl Manager {
         config.member.election_seed = Some(env.random.seed());
         let proposer = Arc::new(RaftProposer::default());
         let store = Store::with_clock(proposer.clone(), clock::now);
-        let watch = store.watch();
+        let watch = store.watch(Kind::ALL);
         let (outbox, members) = (Outbox::default(), Members::default());
         let machine: Box<dyn StateMachine> =
             Box::new(StoreMachine::new(store.clone(), members.clone()));

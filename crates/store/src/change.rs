@@ -7,7 +7,7 @@ use swarm_proto::v1::{
     StoreActionKind, Task, Volume,
 };
 
-use crate::object::Object;
+use crate::object::{Kind, Object};
 
 /// One object before and after: created where `old` is none, deleted where `new` is none.
 #[derive(Debug, Clone)]
@@ -56,6 +56,22 @@ pub enum Change {
 }
 
 impl Change {
+    /// The table of the object.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Node(_) => Kind::Node,
+            Self::Service(_) => Kind::Service,
+            Self::Task(_) => Kind::Task,
+            Self::Network(_) => Kind::Network,
+            Self::Cluster(_) => Kind::Cluster,
+            Self::Secret(_) => Kind::Secret,
+            Self::Resource(_) => Kind::Resource,
+            Self::Extension(_) => Kind::Extension,
+            Self::Config(_) => Kind::Config,
+            Self::Volume(_) => Kind::Volume,
+        }
+    }
+
     /// The change as the log records it; `version` is the one that its transaction made.
     pub(crate) fn action(&self, version: u64) -> StoreAction {
         match self {

@@ -36,6 +36,22 @@ pub enum Kind {
     Volume,
 }
 
+impl Kind {
+    /// Every table.
+    pub const ALL: &[Self] = &[
+        Self::Node,
+        Self::Service,
+        Self::Task,
+        Self::Network,
+        Self::Cluster,
+        Self::Secret,
+        Self::Resource,
+        Self::Extension,
+        Self::Config,
+        Self::Volume,
+    ];
+}
+
 /// A message that the store keeps in a table.
 pub trait Object: prost::Message + Clone + Default + PartialEq + Send + Sync + 'static {
     /// Its table.

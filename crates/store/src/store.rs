@@ -8,17 +8,18 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use prost::Message as _;
 use swarm_proto::v1::{InternalRaftRequest, StoreSnapshot};
-use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tracing::debug;
 
 use crate::change::Change;
 use crate::error::Error;
 use crate::feed::Feed;
 use crate::metrics;
+use crate::object::Kind;
 use crate::proposer::{Proposal, Proposer};
 use crate::tables::Tables;
 use crate::transaction::{Transaction, request};
-use crate::watch::{COMMITS_WAITING_MAX, Commit, Watch};
+use crate::watch::{Commit, Watch, Watchers};
 
 /// A transaction that takes longer is told.
 const LONG_WRITE: Duration = Duration::from_millis(100);
@@ -37,7 +38,7 @@ pub(crate) struct Shared {
     /// Taken before `writer` by tasks, so that one at most of a runtime's threads waits for that.
     turn: tokio::sync::Mutex<()>,
     pending: Mutex<VecDeque<Pending>>,
-    commits: broadcast::Sender<Commit>,
+    watchers: Watchers,
     fed: Notify,
     proposer: Arc<dyn Proposer>,
     clock: fn() -> SystemTime,
@@ -88,7 +89,7 @@ impl Store {
             writer: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             pending: Mutex::default(),
-            commits: broadcast::Sender::new(COMMITS_WAITING_MAX),
+            watchers: Watchers::default(),
             fed: Notify::new(),
             proposer,
             clock,
@@ -101,15 +102,15 @@ impl Store {
         Tables::clone(&self.shared.committed.load())
     }
 
-    /// Every commit from now on.
-    pub fn watch(&self) -> Watch {
-        Watch::new(self.clone(), self.shared.commits.subscribe())
+    /// Every commit from now on that changes one of these tables.
+    pub fn watch(&self, tables: &'static [Kind]) -> Watch {
+        self.shared.watchers.add(self.clone(), tables)
     }
 
-    /// The committed state and every commit after it, with none missed in between.
-    pub fn view_and_watch(&self) -> (Tables, Watch) {
+    /// The committed state and every commit after it that changes one of these tables, with none missed in between.
+    pub fn view_and_watch(&self, tables: &'static [Kind]) -> (Tables, Watch) {
         let pending = self.pending();
-        let watch = self.watch();
+        let watch = self.watch(tables);
         let view = self.view();
         drop(pending);
         (view, watch)
@@ -313,8 +314,7 @@ impl Store {
     /// Makes a state the committed one and tells the watchers; the caller holds `pending`, which orders commits.
     fn publish(&self, tables: Tables, changes: Arc<[Change]>, resync: bool) {
         self.shared.committed.store(Arc::new(tables.clone()));
-        // Nobody watching is fine.
-        let _ = self.shared.commits.send(Commit { tables, changes, resync });
+        self.shared.watchers.tell(&Commit { tables, changes, resync });
     }
 
     // A panic inside a closure leaves both as they were before it: they are assigned after all that can fail.

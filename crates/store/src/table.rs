@@ -13,7 +13,7 @@ use crate::object::Object;
 pub struct Table<T> {
     objects: OrdMap<Arc<str>, Arc<T>>,
     /// Lower-cased, as SwarmKit compares names without regard to case.
-    names: OrdMap<String, Arc<str>>,
+    names: OrdMap<Arc<str>, Arc<str>>,
 }
 
 impl<T> Default for Table<T> {
@@ -33,7 +33,7 @@ impl<T: Object> Table<T> {
     }
 
     pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<T>> {
-        self.objects.get(self.names.get(&name.to_lowercase())?)
+        self.objects.get(self.names.get(&*name.to_lowercase())?)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
@@ -54,7 +54,7 @@ impl<T: Object> Table<T> {
     /// Refuses a name that another object has.
     pub(crate) fn check_name(&self, object: &T) -> Result<(), Error> {
         let name = object.name();
-        match self.names.get(&name.to_lowercase()) {
+        match self.names.get(&*name.to_lowercase()) {
             Some(holder) if !name.is_empty() && &**holder != object.id() => {
                 Err(Error::NameConflict { kind: T::KIND, name: name.to_owned() })
             }
@@ -66,13 +66,14 @@ impl<T: Object> Table<T> {
     pub(crate) fn put(&mut self, object: Arc<T>) -> Option<Arc<T>> {
         let id = self.key(object.id());
         let old = self.objects.insert(id.clone(), object.clone());
-        if let Some(old) = &old
-            && old.name() != object.name()
-        {
-            self.names.remove(&old.name().to_lowercase());
-        }
-        if !object.name().is_empty() {
-            self.names.insert(object.name().to_lowercase(), id);
+        let before = old.as_ref().map_or("", |old| old.name());
+        if before != object.name() {
+            if !before.is_empty() {
+                self.names.remove(&*before.to_lowercase());
+            }
+            if !object.name().is_empty() {
+                self.names.insert(object.name().to_lowercase().into(), id);
+            }
         }
         old
     }
@@ -80,7 +81,7 @@ impl<T: Object> Table<T> {
     pub(crate) fn remove(&mut self, id: &str) -> Option<Arc<T>> {
         let old = self.objects.remove(id)?;
         if !old.name().is_empty() {
-            self.names.remove(&old.name().to_lowercase());
+            self.names.remove(&*old.name().to_lowercase());
         }
         Some(old)
     }

@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
+use futures::FutureExt as _;
 use swarm_proto::v1::{Annotations, Service, ServiceSpec, Task};
 use swarm_store::{
-    Change, Error, ImmediateProposer, Object, Proposal, ProposeError, Proposer, Store, Tables,
+    Change, Error, ImmediateProposer, Kind, Object, Proposal, ProposeError, Proposer, Store, Tables,
 };
 
 fn service(id: &str, name: &str) -> Service {
@@ -26,7 +27,7 @@ fn task(id: &str, service: &str, slot: u64, node: &str) -> Task {
     }
 }
 
-async fn create(store: &Store, object: Service) -> Result<(), Error> {
+async fn create<T: Object>(store: &Store, object: T) -> Result<(), Error> {
     store.update(|tx| tx.create(object)).await
 }
 
@@ -92,7 +93,7 @@ fn task_indexes_follow_the_tasks() {
 #[tokio::test]
 async fn watchers_see_commits_in_order_with_their_tables() {
     let store = ImmediateProposer::store();
-    let mut watch = store.watch();
+    let mut watch = store.watch(Kind::ALL);
     create(&store, service("1", "a")).await.expect("created");
     store.update(|tx| tx.delete::<Service>("1")).await.expect("deleted");
     let first = watch.next().await;
@@ -178,4 +179,34 @@ impl Proposer for Recorder {
         self.0.lock().expect("no panic holds it").push(proposal);
         Ok(())
     }
+}
+
+#[tokio::test]
+async fn a_watcher_sleeps_through_commits_of_other_tables() {
+    let store = ImmediateProposer::store();
+    let mut watch = store.watch(&[Kind::Task]);
+    create(&store, service("1", "a")).await.expect("created");
+    assert!(watch.next().now_or_never().is_none(), "a service is no concern of his");
+    create(&store, task("t", "1", 1, "n")).await.expect("created");
+    let commit = watch.next().await;
+    assert!(matches!(&commit.changes[..], [Change::Task(_)]));
+    assert_eq!(commit.tables.len::<Service>(), 1, "the tables are whole");
+    assert!(watch.next().now_or_never().is_none());
+    store.restore(store.view().to_snapshot());
+    assert!(watch.next().await.resync, "a snapshot concerns everyone");
+}
+
+#[tokio::test]
+async fn a_watcher_who_falls_far_behind_starts_anew() {
+    let store = ImmediateProposer::store();
+    let mut watch = store.watch(&[Kind::Service]);
+    for id in 0..5000 {
+        create(&store, service(&id.to_string(), &format!("s{id}"))).await.expect("created");
+    }
+    let commit = watch.next().await;
+    assert!(commit.resync && commit.changes.is_empty());
+    assert_eq!(commit.tables.len::<Service>(), 5000);
+    assert!(watch.next().now_or_never().is_none(), "nothing is told twice");
+    create(&store, service("5000", "one more")).await.expect("created");
+    assert!(!watch.next().await.resync);
 }

@@ -12,7 +12,7 @@ use swarm_proto::v1::{
     SubscribeLogsMessage, SubscribeLogsRequest, SubscriptionMessage, log_broker_server,
     logs_server,
 };
-use swarm_store::Store;
+use swarm_store::{Kind, Store};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -56,7 +56,7 @@ impl LogBroker {
 
     /// Serves while this manager leads: from now until `shutdown` is ready or the future is dropped.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
-        let watch = self.shared.store.watch();
+        let watch = self.shared.store.watch(&[Kind::Task, Kind::Node]);
         let term = Arc::new(Term::new());
         *self.slot() = Some(term.clone());
         let _term = TermGuard(self, term.clone());

@@ -23,7 +23,7 @@ use swarm_proto::v1::{
     GetUnlockKeyResponse, IssueNodeCertificateRequest, IssueNodeCertificateResponse, Node,
     NodeCertificateStatusRequest, NodeCertificateStatusResponse, Version,
 };
-use swarm_store::{Object as _, Store, Tables};
+use swarm_store::{Kind, Object as _, Store, Tables};
 use tonic::{Request, Response, Status};
 
 use throttle::Throttle;
@@ -111,7 +111,7 @@ impl NodeCa for NodeCaService {
         if node_id.is_empty() {
             return Err(Status::invalid_argument("InvalidArgument"));
         }
-        let (mut tables, mut watch) = self.store.view_and_watch();
+        let (mut tables, mut watch) = self.store.view_and_watch(&[Kind::Node]);
         loop {
             let node = tables.get::<Node>(&node_id).ok_or_else(|| Status::not_found("NotFound"))?;
             if let Some(answer) = final_answer(node) {

@@ -18,7 +18,7 @@ use swarm_proto::v1::issuance_status::State;
 use swarm_proto::v1::{
     Cluster, IssuanceStatus, JoinTokens, Node, RootCa as RootCaObject, RootRotation,
 };
-use swarm_store::{Error, Store, Tables};
+use swarm_store::{Error, Kind, Store, Tables};
 use tracing::{debug, info, warn};
 
 /// So many nodes renew at once, so that the leader signs for others meanwhile.
@@ -54,7 +54,7 @@ impl Rotator {
 
     /// Works until the future is dropped, or the store no longer leads.
     pub async fn run(mut self) {
-        let (mut tables, mut watch) = self.store.view_and_watch();
+        let (mut tables, mut watch) = self.store.view_and_watch(&[Kind::Node, Kind::Cluster]);
         loop {
             let is_due =
                 |id: &str| self.told.get(id).is_none_or(|told| told.elapsed() >= REPEAT_INTERVAL);

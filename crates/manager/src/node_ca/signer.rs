@@ -11,7 +11,7 @@ use swarm_proto::timestamp::to_duration;
 use swarm_proto::v1::issuance_status::State;
 use swarm_proto::v1::node_spec::Membership;
 use swarm_proto::v1::{Certificate, Cluster, IssuanceStatus, Node, RootCa as RootCaObject};
-use swarm_store::{Change, Commit, Error, Store, Tables};
+use swarm_store::{Change, Commit, Error, Kind, Store, Tables};
 use tracing::{debug, warn};
 
 use crate::control::external_urls;
@@ -37,7 +37,7 @@ impl Signer {
 
     /// Signs until the future is dropped, or until the store no longer leads.
     pub async fn run(mut self) {
-        let (mut tables, mut watch) = self.store.view_and_watch();
+        let (mut tables, mut watch) = self.store.view_and_watch(&[Kind::Node, Kind::Cluster]);
         let mut waiting = unsigned(&tables);
         loop {
             match self.sign_all(&tables, &mut waiting).await {
