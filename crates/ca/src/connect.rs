@@ -108,7 +108,14 @@ async fn dial(
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{target}: {error}"));
     let stream = TcpStream::connect(target).await.map_err(named)?;
     stream.set_nodelay(true)?;
-    let stream = TlsConnector::from(config).connect(name, stream).await?;
+    // The library's words for it are for programmers.
+    let ended = |error: io::Error| match error.kind() {
+        kind @ io::ErrorKind::UnexpectedEof => {
+            io::Error::new(kind, format!("{target} closed the connection"))
+        }
+        _ => error,
+    };
+    let stream = TlsConnector::from(config).connect(name, stream).await.map_err(ended)?;
     credentials.check_peer(&stream)?;
     Ok(TokioIo::new(stream))
 }

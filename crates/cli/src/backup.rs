@@ -3,7 +3,7 @@
 //! The daemon makes and checks backups; here they are read and written. Keys are read from files, as a command line is
 //! for everybody on the machine to see.
 
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -15,6 +15,8 @@ use hyper::body::Bytes;
 use crate::client::Client;
 use crate::output;
 
+/// In place of a file's name.
+const STANDARD_STREAM: &str = "-";
 const KEY_HEADER: &str = "x-swarm-backup-key";
 
 /// The daemon to talk to, and the key.
@@ -39,7 +41,7 @@ struct Common {
 pub(crate) struct BackupFlags {
     #[command(flatten)]
     common: Common,
-    /// The file to write; one of that name is replaced
+    /// The file to write; one of that name is replaced. "-" writes to standard output
     file: PathBuf,
 }
 
@@ -57,17 +59,28 @@ pub(crate) struct RestoreFlags {
     /// Address or interface to use for data path traffic (format: "<ip|interface>")
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     data_path_addr: String,
-    /// The backup
+    /// The backup; "-" reads it from standard input
     file: PathBuf,
 }
 
 /// Writes a backup of the daemon's swarm.
 pub(crate) fn back_up(flags: &BackupFlags) -> anyhow::Result<()> {
     let file = &flags.file;
+    let is_piped = file.as_os_str() == STANDARD_STREAM;
+    if is_piped && std::io::stdout().is_terminal() {
+        bail!("a backup is no text for a terminal: name a file, or send the output to one");
+    }
     if file.is_dir() {
         bail!("{} is a folder: name a file in it", file.display());
     }
     let bytes = flags.common.exchange("/swarm/backup", Bytes::new())?;
+    if is_piped {
+        let mut stdout = std::io::stdout().lock();
+        return stdout
+            .write_all(&bytes)
+            .and_then(|()| stdout.flush())
+            .context("writing the backup");
+    }
     swarm_node::write_file(file, &bytes)?;
     output::line(&format!(
         "The swarm was backed up to {} ({} bytes).",
@@ -79,8 +92,15 @@ pub(crate) fn back_up(flags: &BackupFlags) -> anyhow::Result<()> {
 
 /// Hands a backup to the daemon.
 pub(crate) fn restore(flags: &RestoreFlags) -> anyhow::Result<()> {
+    let is_key_piped =
+        flags.common.key.as_deref().is_some_and(|key| key.as_os_str() == STANDARD_STREAM);
+    if is_key_piped && flags.file.as_os_str() == STANDARD_STREAM {
+        bail!(
+            "the backup and its key cannot both come from standard input: name a file for one of them"
+        );
+    }
     let file = &flags.file;
-    let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    let bytes = read_backup(file).with_context(|| format!("reading {}", file.display()))?;
     let parameters = [
         ("listenAddr", &flags.listen_addr),
         ("advertiseAddr", &flags.advertise_addr),
@@ -111,12 +131,22 @@ impl Common {
     }
 }
 
+fn read_backup(file: &Path) -> std::io::Result<Vec<u8>> {
+    if file.as_os_str() != STANDARD_STREAM {
+        return std::fs::read(file);
+    }
+    let mut bytes = Vec::new();
+    std::io::stdin().read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The passphrase in a file, without the end of its line.
 fn read_key(path: &Path) -> anyhow::Result<String> {
     let mut text = String::new();
-    let read = match path.to_str() {
-        Some("-") => std::io::stdin().read_to_string(&mut text),
-        _ => std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text)),
+    let read = if path.as_os_str() == STANDARD_STREAM {
+        std::io::stdin().read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text))
     };
     read.with_context(|| format!("reading the key from {}", path.display()))?;
     match text.trim_end_matches(['\r', '\n']) {

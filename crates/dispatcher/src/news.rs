@@ -52,3 +52,112 @@ impl<'a> News<'a> {
 fn publishers(volume: &Arc<Volume>) -> impl Iterator<Item = &str> {
     volume.publish_status.iter().map(|status| status.node_id.as_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use swarm_proto::v1::{Cluster, Node, Service, Task, VolumePublishStatus};
+    use swarm_store::Tables;
+
+    use super::*;
+
+    /// What happens, the change, the nodes touched, the nodes removed, and whether it is for all.
+    type Case<'a> = (&'a str, Change, &'a [&'a str], &'a [&'a str], bool);
+
+    fn task(node_id: &str) -> Arc<Task> {
+        Arc::new(Task { node_id: node_id.into(), ..Task::default() })
+    }
+
+    fn node(id: &str) -> Arc<Node> {
+        Arc::new(Node { id: id.into(), ..Node::default() })
+    }
+
+    fn volume(nodes: &[&str]) -> Arc<Volume> {
+        let status = |node: &&str| VolumePublishStatus {
+            node_id: (*node).into(),
+            ..VolumePublishStatus::default()
+        };
+        Arc::new(Volume { publish_status: nodes.iter().map(status).collect(), ..Volume::default() })
+    }
+
+    #[test]
+    fn a_commit_concerns_the_nodes_it_has_something_for() {
+        let cases: [Case<'_>; 8] = [
+            (
+                "new task",
+                Change::Task(Delta { old: None, new: Some(task("a")) }),
+                &["a"],
+                &[],
+                false,
+            ),
+            (
+                "task that was placed",
+                Change::Task(Delta { old: Some(task("")), new: Some(task("b")) }),
+                &["", "b"],
+                &[],
+                false,
+            ),
+            (
+                "gone task",
+                Change::Task(Delta { old: Some(task("c")), new: None }),
+                &["c"],
+                &[],
+                false,
+            ),
+            (
+                "changed node",
+                Change::Node(Delta { old: Some(node("d")), new: Some(node("d")) }),
+                &["d"],
+                &[],
+                false,
+            ),
+            (
+                "gone node",
+                Change::Node(Delta { old: Some(node("e")), new: None }),
+                &[],
+                &["e"],
+                false,
+            ),
+            (
+                "volume that moves",
+                Change::Volume(Delta { old: Some(volume(&["f"])), new: Some(volume(&["f", "g"])) }),
+                &["f", "g"],
+                &[],
+                false,
+            ),
+            (
+                "settings",
+                Change::Cluster(Delta { old: None, new: Some(Arc::new(Cluster::default())) }),
+                &[],
+                &[],
+                true,
+            ),
+            (
+                "service",
+                Change::Service(Delta { old: None, new: Some(Arc::new(Service::default())) }),
+                &[],
+                &[],
+                false,
+            ),
+        ];
+        for (what, change, touched, removed, is_for_all) in cases {
+            let is_watched = News::TABLES.contains(&change.kind());
+            let commit =
+                Commit { tables: Tables::default(), changes: Arc::new([change]), resync: false };
+            let news = News::of(&commit);
+            assert_eq!(news.touched, touched.iter().copied().collect(), "{what}");
+            assert_eq!(news.removed, removed, "{what}");
+            assert_eq!(news.is_for_all, is_for_all, "{what}");
+            assert_eq!(
+                is_watched,
+                news != News::default(),
+                "{what}: tables that are news are watched"
+            );
+        }
+    }
+
+    #[test]
+    fn a_snapshot_concerns_everybody() {
+        let commit = Commit { tables: Tables::default(), changes: Arc::new([]), resync: true };
+        assert!(News::of(&commit).is_for_all);
+    }
+}

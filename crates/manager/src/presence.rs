@@ -11,6 +11,8 @@ use crate::group::{Group, joining, tells_removal};
 
 /// The weight by which agents choose among managers (SwarmKit's `remotes.DefaultObservationWeight`).
 const PEER_WEIGHT: i64 = 10;
+/// How many managers there are is told once it has stayed so: one that joins learns of the others one by one.
+const SETTLING_TIME: Duration = Duration::from_secs(2);
 /// Between two attempts to make this member known to the others.
 const PRESENT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -21,23 +23,28 @@ pub(crate) async fn follow_members(
     peers: watch::Sender<Vec<WeightedPeer>>,
 ) {
     let mut changes = group.members.watch();
-    let mut count = 0;
+    let mut told = 0;
     loop {
         group.transport.forget();
         if group.members.is_removed(own) {
             group.transport.note_removed();
         }
         let members = group.members.list();
-        if members.len() != count {
-            count = members.len();
-            tell_tolerance(count);
-        }
+        let count = members.len();
         let now = members.into_iter().map(weighted).collect();
         peers.send_if_modified(|known| {
             let is_news = *known != now;
             *known = now;
             is_news
         });
+        if told != count {
+            match tokio::time::timeout(SETTLING_TIME, changes.changed()).await {
+                Ok(Ok(())) => continue,
+                Ok(Err(_)) => return,
+                Err(_) => tell_tolerance(count),
+            }
+            told = count;
+        }
         if changes.changed().await.is_err() {
             return;
         }

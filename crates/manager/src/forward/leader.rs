@@ -243,7 +243,14 @@ pub(super) fn is_unreached(error: &(dyn Error + 'static)) -> bool {
 
 /// The text of what went wrong first.
 pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
-    causes(error).last().map_or_else(|| error.to_string(), ToString::to_string)
+    let first = causes(error).last().unwrap_or(error);
+    match first.downcast_ref::<io::Error>() {
+        // The library's words for it are for programmers.
+        Some(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "the connection was closed".to_owned()
+        }
+        _ => first.to_string(),
+    }
 }
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
