@@ -103,6 +103,20 @@ impl CgroupLayout {
         }
     }
 
+    /// The files that take the processes of `cgroup` in, open; hierarchies that don't have it are left out.
+    pub(crate) fn entrances(&self, cgroup: &Path) -> io::Result<Vec<fs::File>> {
+        let mut entrances = Vec::new();
+        for hierarchy in &self.hierarchies {
+            let procs = within(hierarchy, cgroup).join("cgroup.procs");
+            match fs::File::options().write(true).open(procs) {
+                Ok(file) => entrances.push(file),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(entrances)
+    }
+
     /// Removes `cgroup` with what is below it, in every hierarchy. What is in use stays.
     pub(crate) fn remove(&self, cgroup: &Path) {
         for hierarchy in &self.hierarchies {

@@ -21,6 +21,7 @@ pub mod timestamp;
 pub mod volume;
 
 pub use config::{EngineConfig, LogDefaults};
+pub use container::health::Verdict;
 pub use container::list::ListOptions;
 pub use container::logs::{LogEntry, LogOptions, LogSource};
 pub use container::wait::WaitCondition;

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bollard_stubs::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum};
 use futures::StreamExt as _;
 use swarm_engine::registry::RegistryClient;
-use swarm_engine::{Engine, ErrorClass, LogOptions, LogSource, WaitCondition};
+use swarm_engine::{Engine, ErrorClass, LogOptions, LogSource, Verdict, WaitCondition};
 use swarm_proto::timestamp::{from_system_time, to_system_time};
 use swarm_proto::v1::{
     ContainerStatus, LogMessage, LogStream, LogSubscriptionOptions, PortConfig, PortStatus, Task,
@@ -99,20 +99,18 @@ impl Controller for ContainerController {
     }
 
     async fn start(&self) -> Result<(), ControllerError> {
-        whole(start(self.engine.clone(), self.name.clone())).await
+        whole(start(self.engine.clone(), self.name.clone())).await?;
+        match self.engine.wait_healthy(&self.name).await.map_err(|error| fatal(&error))? {
+            Verdict::Fit => Ok(()),
+            Verdict::Unhealthy => self.give_up().await,
+            Verdict::Ended => self.end().await,
+        }
     }
 
     async fn wait(&self) -> Result<(), ControllerError> {
-        let waited = self.engine.wait(&self.name, WaitCondition::NotRunning).await;
-        let waited = waited.map_err(|error| fatal(&error))?;
-        let state = self.state().await.unwrap_or_default();
-        let reason = match state.oom_killed {
-            Some(true) => "OOM killed".to_owned(),
-            _ => state.error.unwrap_or_default(),
-        };
-        match i32::try_from(waited.status_code).unwrap_or(-1) {
-            0 => Ok(()),
-            code => Err(ControllerError::Exited { code, reason }),
+        match self.engine.wait_unhealthy(&self.name).await.map_err(|error| fatal(&error))? {
+            Verdict::Unhealthy => self.give_up().await,
+            Verdict::Fit | Verdict::Ended => self.end().await,
         }
     }
 
@@ -188,6 +186,35 @@ impl Controller for ContainerController {
 }
 
 impl ContainerController {
+    /// How the container ended, once it has.
+    async fn end(&self) -> Result<(), ControllerError> {
+        let waited = self.engine.wait(&self.name, WaitCondition::NotRunning).await;
+        let waited = waited.map_err(|error| fatal(&error))?;
+        let state = self.state().await.unwrap_or_default();
+        let reason = match state.oom_killed {
+            Some(true) => "OOM killed".to_owned(),
+            _ => state.error.unwrap_or_default(),
+        };
+        match i32::try_from(waited.status_code).unwrap_or(-1) {
+            0 => Ok(()),
+            code => Err(ControllerError::Exited { code, reason }),
+        }
+    }
+
+    /// Stops a container whose health check failed. The task has failed, however well the container takes it.
+    async fn give_up(&self) -> Result<(), ControllerError> {
+        const REASON: &str = "dockerexec: unhealthy container";
+        info!(task.id = self.task.id, container.name = self.name, "the container is unhealthy");
+        self.shutdown().await?;
+        Err(match self.end().await {
+            Ok(()) => ControllerError::Fatal(REASON.to_owned()),
+            Err(ControllerError::Exited { code, .. }) => {
+                ControllerError::Exited { code, reason: REASON.to_owned() }
+            }
+            Err(other) => other,
+        })
+    }
+
     /// A subscription that follows may come before the container, whose log ends at once while it has not started.
     async fn wait_until_started(&self, follow: bool) {
         const LOOK: std::time::Duration = std::time::Duration::from_millis(100);

@@ -6,11 +6,9 @@ use crate::error::{ApiError, Class};
 
 /// Refuses a container that no engine of ours could honour.
 pub(super) fn check(spec: &ContainerSpec) -> Result<(), ApiError> {
-    let probes = spec.healthcheck.as_ref().and_then(|health| health.test.first());
     let asked = [
         (!spec.secrets.is_empty(), "secrets"),
         (!spec.configs.is_empty(), "configs"),
-        (probes.is_some_and(|probe| probe != "NONE"), "health checks"),
     ];
     match asked.iter().find(|(asked, _)| *asked) {
         Some((_, what)) => Err(ApiError::new(
@@ -23,25 +21,16 @@ pub(super) fn check(spec: &ContainerSpec) -> Result<(), ApiError> {
 
 #[cfg(test)]
 mod tests {
-    use swarm_proto::v1::{ConfigReference, HealthConfig, SecretReference};
+    use swarm_proto::v1::{ConfigReference, SecretReference};
 
     use super::*;
 
     #[test]
     fn refuses_what_would_silently_be_missing() {
-        let health = |words: &[&str]| ContainerSpec {
-            healthcheck: Some(HealthConfig {
-                test: words.iter().map(|&word| word.to_owned()).collect(),
-                ..HealthConfig::default()
-            }),
-            ..ContainerSpec::default()
-        };
         let secrets = vec![SecretReference::default()];
         let configs = vec![ConfigReference::default()];
         for (spec, expect) in [
             (ContainerSpec::default(), None),
-            (health(&["NONE"]), None),
-            (health(&["CMD", "true"]), Some("health checks")),
             (ContainerSpec { secrets, ..ContainerSpec::default() }, Some("secrets")),
             (ContainerSpec { configs, ..ContainerSpec::default() }, Some("configs")),
         ] {

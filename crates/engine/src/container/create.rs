@@ -12,9 +12,9 @@ use bollard_stubs::models::{
 };
 
 use super::record::VERSION;
-use super::{Container, ContainerId, Record, State, names, validate};
+use super::{Container, ContainerId, Record, State, health, names, validate};
 use crate::engine::Engine;
-use crate::error::{Error, ErrorClass, Result, io as io_error};
+use crate::error::{Error, Result, io as io_error};
 use crate::timestamp;
 
 /// Attempts at a made-up name that nobody has.
@@ -32,7 +32,6 @@ impl Engine {
         let (mut config, mut host, networks) = split(body);
         let reference = config.image.clone().unwrap_or_default();
         let image = self.inner.images.resolve(&reference)?;
-        refuse_health_check(&config)?;
         merge(&mut config, image.config());
         self.fill_defaults(&mut host);
         let warnings = validate::check(&config, &host, &self.inner.config)?;
@@ -156,18 +155,6 @@ fn split(body: ContainerCreateBody) -> Parts {
 }
 
 /// Fills what the user left open from the image.
-/// An image may name a health check, which is then only shown; who asks for one is told that none is made.
-fn refuse_health_check(config: &ContainerConfig) -> Result<()> {
-    let test = config.healthcheck.as_ref().and_then(|check| check.test.as_deref());
-    match test.and_then(<[String]>::first).map(String::as_str) {
-        None | Some("" | "NONE") => Ok(()),
-        Some(_) => Err(Error::new(
-            ErrorClass::NotImplemented,
-            "health checks are not supported by this engine yet",
-        )),
-    }
-}
-
 fn merge(config: &mut ContainerConfig, image: ImageConfig) {
     let empty_text = |text: &Option<String>| text.as_deref().unwrap_or_default().is_empty();
     let empty_list = |list: &Option<Vec<String>>| list.as_deref().unwrap_or_default().is_empty();
@@ -180,9 +167,7 @@ fn merge(config: &mut ContainerConfig, image: ImageConfig) {
     if empty_text(&config.stop_signal) {
         config.stop_signal = image.stop_signal;
     }
-    if config.healthcheck.is_none() {
-        config.healthcheck = image.healthcheck;
-    }
+    health::merge(&mut config.healthcheck, image.healthcheck);
     if config.shell.is_none() {
         config.shell = image.shell;
     }

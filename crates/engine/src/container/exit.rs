@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::health::{Health, HealthCheck, HealthStatus};
 use super::restart_policy::{self, Ended};
 use super::shim_client::{ShimClient, ShimEnd};
 use super::{Container, Record, Status};
@@ -51,6 +52,10 @@ impl Engine {
             state.exit_code = exit.exit_code;
             state.oom_killed = exit.oom_killed;
             state.finished_at = exit.finished_at_nanos;
+            // So does Docker show a container that nobody probes any more.
+            if let Some(health) = &mut state.health {
+                health.status = HealthStatus::Unhealthy;
+            }
             record.attachment = None;
         });
         if let Err(error) = changed {
@@ -223,6 +228,9 @@ impl Engine {
             }
             record.state.status = Status::Running;
             record.state.pid = pid;
+            if record.state.health.is_none() && HealthCheck::of(&record.config).is_some() {
+                record.state.health = Some(Health::starting(None));
+            }
         });
         if let Err(error) = changed {
             tracing::error!(container.id = %container.id, %error, "recording the adoption failed");
@@ -233,6 +241,7 @@ impl Engine {
             }
         }
         tracing::info!(container.id = %container.id, pid, "adopted");
+        self.monitor_health(container, pid);
         let (engine, container) = (self.clone(), container.clone());
         tokio::spawn(async move {
             let told = end.await.ok().flatten();

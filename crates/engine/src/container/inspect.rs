@@ -77,7 +77,7 @@ fn state(record: &Record) -> ContainerState {
         error: Some(state.error.clone()),
         started_at: Some(time(state.started_at)),
         finished_at: Some(time(state.finished_at)),
-        health: None,
+        health: state.health.as_ref().map(super::health::Health::json),
     }
 }
 

@@ -110,7 +110,9 @@ impl ListOptions {
                 let ended = record.state.status == Status::Exited && record.state.finished_at > 0;
                 ended && code.parse() == Ok(record.state.exit_code)
             })
-            && any("health", &|health| health == "none")
+            && any("health", &|health| {
+                health == record.health_status().map_or("none", |status| status.as_str())
+            })
             && any("network", &|network| record.host.network_mode.as_deref() == Some(network))
             && any("is-task", &|wanted| {
                 let is_task = has_label(&"com.docker.swarm.task.id".to_owned());
@@ -237,7 +239,10 @@ fn status_text(record: &Record, now: u64) -> String {
     let state = &record.state;
     let ago = |then: u64| human(Duration::from_nanos(now.saturating_sub(then)));
     match state.status {
-        Status::Running => format!("Up {}", ago(state.started_at)),
+        Status::Running => {
+            let health = record.health_status().map(|health| format!(" ({})", health.in_status()));
+            format!("Up {}{}", ago(state.started_at), health.unwrap_or_default())
+        }
         Status::Restarting => {
             format!("Restarting ({}) {} ago", state.exit_code, ago(state.finished_at))
         }

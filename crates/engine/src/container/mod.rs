@@ -7,9 +7,11 @@ mod cpuset;
 mod create;
 mod exit;
 mod files;
+pub(crate) mod health;
 pub(crate) mod inspect;
 pub(crate) mod list;
 pub(crate) mod logs;
+mod mount_options;
 mod mounts;
 mod names;
 mod network;
@@ -158,6 +160,17 @@ impl Container {
         drop(record);
         self.progress.send_modify(|progress| progress.follow(&changed));
         saved.map(|()| changed)
+    }
+
+    /// As [`Container::update`], on disk only where `change` says that it is worth it.
+    pub(crate) fn touch(&self, change: impl FnOnce(&mut Record) -> bool) -> Result<()> {
+        let mut record = self.lock_record();
+        let is_worth_writing = change(&mut record);
+        let changed = record.clone();
+        let saved = if is_worth_writing { changed.save(&self.folder, false) } else { Ok(()) };
+        drop(record);
+        self.progress.send_modify(|progress| progress.follow(&changed));
+        saved
     }
 
     pub(crate) fn shim(&self) -> Option<ShimClient> {

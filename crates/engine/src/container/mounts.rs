@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use bollard_stubs::models::{Mount, MountPoint, MountType};
 
-use super::Record;
+use super::{Record, mount_options};
 use crate::engine::Engine;
 use crate::error::{Error, Result, io as io_error};
 use crate::rootfs::Root;
@@ -114,6 +114,7 @@ impl Engine {
             return Err(invalid(&name, "field Target must not be empty"));
         }
         let target = destination(target, target)?;
+        mount_options::check(mount)?;
         match kind {
             MountType::BIND => {
                 if source.is_empty() {
@@ -210,12 +211,14 @@ impl Engine {
                 root.create_dir_all(&target).map_err(io_error(target.display()))?;
             }
             let propagation = point.propagation.clone().filter(|p| !p.is_empty());
+            let below = mount_options::below(record, &target)?;
             resolved.push(ResolvedMount {
                 destination: target,
                 source,
                 read_only: point.rw == Some(false),
+                read_only_below: below.read_only,
                 propagation: propagation.unwrap_or_else(|| "rprivate".to_owned()),
-                recursive: true,
+                recursive: below.shown,
             });
         }
         Ok(resolved)
@@ -298,17 +301,7 @@ fn tmpfs_options(record: &Record, target: &Path) -> Vec<String> {
     if let Some((_, options)) = by_flag {
         return options.split(',').filter(|o| !o.is_empty()).map(str::to_owned).collect();
     }
-    let mounts = record.host.mounts.iter().flatten();
-    let mut own = mounts.filter(|m| m.target.as_deref().map(Path::new) == Some(target));
-    let options = own.next().and_then(|m| m.tmpfs_options.clone()).unwrap_or_default();
-    let mut all = Vec::new();
-    if let Some(size) = options.size_bytes.filter(|size| *size > 0) {
-        all.push(format!("size={size}"));
-    }
-    if let Some(mode) = options.mode.filter(|mode| *mode > 0) {
-        all.push(format!("mode={mode:o}"));
-    }
-    all
+    mount_options::tmpfs(record, target)
 }
 
 fn keeps_empty(record: &Record, point: &MountPoint) -> bool {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use swarm_network::Attachment;
 
 use super::ContainerId;
+use super::health::Health;
 use crate::error::{Error, Result, io as io_error};
 use crate::shim::write_atomic;
 
@@ -80,6 +81,9 @@ pub(crate) struct State {
     /// Nanoseconds since the epoch; 0 is never.
     pub(crate) started_at: u64,
     pub(crate) finished_at: u64,
+    /// What the health check found; none without one.
+    #[serde(default)]
+    pub(crate) health: Option<Health>,
 }
 
 impl State {
@@ -93,6 +97,7 @@ impl State {
             oom_killed: false,
             started_at: 0,
             finished_at: 0,
+            health: None,
         }
     }
 }

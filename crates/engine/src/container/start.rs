@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bollard_stubs::models::HostConfig;
 use swarm_network::Attachment;
 
+use super::health::{Health, HealthCheck};
 use super::logs::LogRotation;
 use super::shim_client::{ShimClient, launch};
 use super::validate::BUILT_IN_RUNTIME;
@@ -98,6 +99,7 @@ impl Engine {
         container.set_shim(Some(client));
         self.mark_running(container, pid, attachment).map_err(system)?;
         self.watch(container.clone(), end, pid);
+        self.monitor_health(container, pid);
         Ok(())
     }
 
@@ -115,6 +117,9 @@ impl Engine {
             record.state.oom_killed = false;
             record.state.started_at = timestamp::now_nanos();
             record.attachment = attachment;
+            let before = record.state.health.take();
+            record.state.health =
+                HealthCheck::of(&record.config).map(|_| Health::starting(before.as_ref()));
         });
         started.map(drop)
     }

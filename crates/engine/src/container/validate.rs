@@ -2,9 +2,11 @@
 //!
 //! Mirrors moby's `verifyContainerSettings` and its messages. What the engine lacks is refused by name, never ignored.
 
-use bollard_stubs::models::{ContainerConfig, HostConfig, RestartPolicyNameEnum};
+use bollard_stubs::models::{
+    ContainerConfig, HostConfig, HostConfigIsolationEnum, RestartPolicyNameEnum,
+};
 
-use super::{cpuset, create::no_command, signal};
+use super::{cpuset, create::no_command, health, signal};
 use crate::config::EngineConfig;
 use crate::error::{Error, ErrorClass, Result};
 use crate::spec::{capabilities, ulimits};
@@ -25,10 +27,12 @@ pub(crate) fn check(
         return Err(no_command());
     }
     check_text(config)?;
+    health::check(config)?;
     check_memory(host)?;
     check_cpu(host)?;
     cpuset::check(host)?;
     check_oom_score(host)?;
+    check_isolation(host)?;
     check_restart(host)?;
     check_log(host)?;
     check_security(host)?;
@@ -133,6 +137,14 @@ fn check_oom_score(host: &HostConfig) -> Result<()> {
             "Invalid value {score}, range for oom score adj is [-1000, 1000]"
         ))),
         _ => Ok(()),
+    }
+}
+
+fn check_isolation(host: &HostConfig) -> Result<()> {
+    use HostConfigIsolationEnum::{DEFAULT, EMPTY};
+    match host.isolation {
+        None | Some(DEFAULT | EMPTY) => Ok(()),
+        Some(other) => Err(Error::invalid(format!("invalid isolation '{other}' on linux"))),
     }
 }
 
@@ -249,6 +261,10 @@ mod tests {
             (
                 json!({ "OomScoreAdj": 5000 }),
                 Some("Invalid value 5000, range for oom score adj is [-1000, 1000]".into()),
+            ),
+            (
+                json!({ "Isolation": "hyperv" }),
+                Some("invalid isolation 'hyperv' on linux".into()),
             ),
             (json!({ "Memory": 1 }), Some("Minimum memory limit allowed is 6MB".into())),
             (

@@ -2,6 +2,7 @@
 
 use bollard_stubs::models::{ContainerWaitExitError, ContainerWaitResponse};
 
+use super::health::HealthStatus;
 use super::{Record, Status};
 use crate::engine::Engine;
 use crate::error::Result;
@@ -22,6 +23,10 @@ pub enum WaitCondition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Progress {
     pub(crate) running: bool,
+    /// The init's PID, which tells one run from the next; 0 without one.
+    pub(crate) pid: i32,
+    /// None where nothing is checked.
+    pub(crate) health: Option<HealthStatus>,
     pub(crate) restarting: bool,
     pub(crate) removed: bool,
     /// How often it ended since the engine knows it.
@@ -35,6 +40,8 @@ impl Progress {
     pub(crate) fn of(record: &Record) -> Self {
         Self {
             running: record.is_running(),
+            pid: record.state.pid,
+            health: record.health_status(),
             restarting: record.state.status == Status::Restarting,
             removed: false,
             exits: 0,
@@ -55,6 +62,8 @@ impl Progress {
             self.exits += 1;
         }
         self.running = running;
+        self.pid = record.state.pid;
+        self.health = record.health_status();
         self.restarting = record.state.status == Status::Restarting;
         self.exit_code = record.state.exit_code;
         self.error.clone_from(&record.state.error);

@@ -78,6 +78,11 @@ struct Command {
 }
 
 impl ContainerExecutor {
+    /// Executes the program of a specification whose other settings are in force already; returns the failure.
+    pub(super) fn execute(&self, spec: &Spec) -> Failure {
+        self.prepare(spec).map_or_else(|failure| failure, |command| self.enter(&command))
+    }
+
     fn prepare(&self, spec: &Spec) -> Result<Command, Failure> {
         let process = spec.process().as_ref();
         let args = process.and_then(|p| p.args().clone()).unwrap_or_default();

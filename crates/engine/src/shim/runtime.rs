@@ -131,6 +131,13 @@ pub(super) fn external(runtime: &Path, config: &ShimConfig) -> Result<Launched, 
     output.launched(pid)
 }
 
+/// The command line by which an external runtime executes a command in the container of the present directory.
+pub(super) fn exec_arguments(runtime: &Path, id: &str, command: Vec<String>) -> Vec<String> {
+    let fixed = ["--root", STATE_DIR, "exec", id].map(str::to_owned);
+    let runtime = runtime.to_string_lossy().into_owned();
+    [runtime].into_iter().chain(fixed).chain(command).collect()
+}
+
 /// The container's standard streams before it is made.
 enum Streams {
     /// Each with its reading end first.
@@ -185,7 +192,7 @@ fn external_failure() -> Failure {
 }
 
 /// The filters of the bundle: each a little-endian count of bytes, then that many.
-fn read_filters() -> io::Result<Vec<Vec<u8>>> {
+pub(super) fn read_filters() -> io::Result<Vec<Vec<u8>>> {
     let bytes = match fs::read(SECCOMP_FILE) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
@@ -203,7 +210,7 @@ fn read_filters() -> io::Result<Vec<Vec<u8>>> {
     Ok(filters)
 }
 
-fn pipe() -> Result<(OwnedFd, OwnedFd), Failure> {
+pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd), Failure> {
     let made = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC);
     made.map_err(|e| internal("pipe", e.into()))
 }

@@ -5,7 +5,10 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
+use std::time::Duration;
 
+use libcontainer::oci_spec::runtime::PosixRlimitType;
+use nix::sys::signal::SigSet;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
 /// Whether the last call failed, as an `io::Result`.
@@ -100,6 +103,70 @@ pub(super) fn limit_capabilities(keep: u64) -> io::Result<()> {
     // SAFETY: prctl with integer arguments only.
     unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
     Ok(())
+}
+
+/// Keeps the capabilities over the coming change of user.
+pub(super) fn keep_capabilities() -> io::Result<()> {
+    // SAFETY: prctl with integer arguments only.
+    check(unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) }.into()).map(drop)
+}
+
+/// Makes all permitted capabilities effective, which a change of user ends.
+pub(super) fn raise_capabilities() -> io::Result<()> {
+    let header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
+    let mut data = [CapData { effective: 0, permitted: 0, inheritable: 0 }; 2];
+    // SAFETY: both pointers are to live values of the layout that version 3 asks for (two data words).
+    check(unsafe { libc::syscall(libc::SYS_capget, &header, data.as_mut_ptr()) })?;
+    for word in &mut data {
+        word.effective = word.permitted;
+    }
+    // SAFETY: as above.
+    check(unsafe { libc::syscall(libc::SYS_capset, &header, data.as_ptr()) }).map(drop)
+}
+
+/// Asks the kernel to kill this process when its parent ends. A change of user undoes it.
+pub(super) fn die_with_parent() -> io::Result<()> {
+    // SAFETY: prctl with integer arguments only.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) }.into()).map(drop)
+}
+
+/// Closes this process's memory and files to everybody who may not trace all processes.
+pub(super) fn become_undumpable() -> io::Result<()> {
+    // SAFETY: prctl with integer arguments only.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }.into()).map(drop)
+}
+
+/// Limits a resource of this process.
+pub(super) fn limit_resource(kind: PosixRlimitType, soft: u64, hard: u64) -> io::Result<()> {
+    use PosixRlimitType as Kind;
+    let resource = match kind {
+        Kind::RlimitCpu => libc::RLIMIT_CPU,
+        Kind::RlimitFsize => libc::RLIMIT_FSIZE,
+        Kind::RlimitData => libc::RLIMIT_DATA,
+        Kind::RlimitStack => libc::RLIMIT_STACK,
+        Kind::RlimitCore => libc::RLIMIT_CORE,
+        Kind::RlimitRss => libc::RLIMIT_RSS,
+        Kind::RlimitNproc => libc::RLIMIT_NPROC,
+        Kind::RlimitNofile => libc::RLIMIT_NOFILE,
+        Kind::RlimitMemlock => libc::RLIMIT_MEMLOCK,
+        Kind::RlimitAs => libc::RLIMIT_AS,
+        Kind::RlimitLocks => libc::RLIMIT_LOCKS,
+        Kind::RlimitSigpending => libc::RLIMIT_SIGPENDING,
+        Kind::RlimitMsgqueue => libc::RLIMIT_MSGQUEUE,
+        Kind::RlimitNice => libc::RLIMIT_NICE,
+        Kind::RlimitRtprio => libc::RLIMIT_RTPRIO,
+        Kind::RlimitRttime => libc::RLIMIT_RTTIME,
+    };
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: the kernel only reads the limit, which lives until after the call.
+    check(unsafe { libc::setrlimit(resource, &limit) }.into()).map(drop)
+}
+
+/// Waits for one of the signals, which are blocked, at most so long.
+pub(super) fn wait_for_signal(signals: &SigSet, limit: Duration) {
+    let limit = nix::sys::time::TimeSpec::from_duration(limit);
+    // SAFETY: both pointers are to live values; no information about the signal is asked for.
+    unsafe { libc::sigtimedwait(signals.as_ref(), std::ptr::null_mut(), limit.as_ref()) };
 }
 
 /// Installs one seccomp filter given as the kernel's 8-byte instructions.

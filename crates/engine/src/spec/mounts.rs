@@ -16,6 +16,8 @@ pub(crate) struct ResolvedMount {
     pub(crate) destination: PathBuf,
     pub(crate) source: MountSource,
     pub(crate) read_only: bool,
+    /// Whether a read-only mount makes those below it read-only too.
+    pub(crate) read_only_below: bool,
     pub(crate) propagation: String,
     pub(crate) recursive: bool,
 }
@@ -99,7 +101,11 @@ fn user_mount(mount: &ResolvedMount) -> Result<Mount> {
         MountSource::Path(source) => {
             let bind_kind = if mount.recursive { "rbind" } else { "bind" };
             let mode = if mount.read_only { "ro" } else { "rw" };
-            bind(&mount.destination, source, &[bind_kind, mode, &mount.propagation])
+            let mut options = vec![bind_kind, mode, mount.propagation.as_str()];
+            if mount.read_only && mount.read_only_below && mount.recursive {
+                options.push("rro");
+            }
+            bind(&mount.destination, source, &options)
         }
         MountSource::Tmpfs(options) => {
             let mut all = vec!["noexec", "nosuid", "nodev", "rprivate"];
