@@ -16,6 +16,7 @@ use swarm_proto::v1::{
 };
 use tracing::{debug, info};
 
+use super::expand::{Machine, expand};
 use super::pull::pull;
 use super::spec::{container_name, container_spec, create_body, published_ports};
 use crate::controller::{Controller, ControllerError, LogSink};
@@ -26,11 +27,19 @@ pub(crate) struct ContainerController {
     registries: RegistryClient,
     task: Arc<Task>,
     name: String,
+    /// Why the task's templates can't be expanded, if so.
+    unfit: Option<String>,
 }
 
 impl ContainerController {
-    pub(crate) fn new(engine: Engine, registries: RegistryClient, task: Task) -> Self {
-        Self { engine, registries, name: container_name(&task), task: Arc::new(task) }
+    pub(crate) fn new(
+        engine: Engine,
+        registries: RegistryClient,
+        mut task: Task,
+        machine: &Machine,
+    ) -> Self {
+        let unfit = expand(&mut task, machine).err();
+        Self { engine, registries, name: container_name(&task), task: Arc::new(task), unfit }
     }
 
     async fn inspect(&self) -> Option<ContainerInspectResponse> {
@@ -94,6 +103,9 @@ async fn whole(
 #[async_trait]
 impl Controller for ContainerController {
     async fn prepare(&self) -> Result<(), ControllerError> {
+        if let Some(reason) = &self.unfit {
+            return Err(ControllerError::Fatal(reason.clone()));
+        }
         let (engine, registries) = (self.engine.clone(), self.registries.clone());
         whole(prepare(engine, registries, self.task.clone(), self.name.clone())).await
     }

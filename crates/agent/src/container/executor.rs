@@ -13,6 +13,7 @@ use swarm_proto::v1::{
 use tracing::warn;
 
 use super::controller::ContainerController;
+use super::expand::Machine;
 use super::spec::LABEL_PREFIX;
 use crate::controller::{Controller, Executor};
 use crate::dependencies::Dependencies;
@@ -49,6 +50,14 @@ impl ContainerExecutor {
     pub fn new(engine: Engine, registries: RegistryConfig, config: ExecutorConfig) -> Self {
         let registries = RegistryClient::new(engine.images().clone(), registries);
         Self { engine, registries, config }
+    }
+
+    fn machine(&self) -> Machine {
+        Machine {
+            hostname: self.config.hostname.clone(),
+            os: std::env::consts::OS.to_owned(),
+            architecture: std::env::consts::ARCH.to_owned(),
+        }
     }
 
     fn engine_description(&self) -> EngineDescription {
@@ -106,11 +115,8 @@ impl Executor for ContainerExecutor {
     }
 
     fn controller(&self, task: &Task, _dependencies: Arc<Dependencies>) -> Arc<dyn Controller> {
-        Arc::new(ContainerController::new(
-            self.engine.clone(),
-            self.registries.clone(),
-            task.clone(),
-        ))
+        let (engine, registries) = (self.engine.clone(), self.registries.clone());
+        Arc::new(ContainerController::new(engine, registries, task.clone(), &self.machine()))
     }
 }
 

@@ -1,10 +1,13 @@
 //! Tasks as containers of the embedded engine.
 //!
-//! [`spec`] says purely what container a task is; the controller creates and follows it; the executor describes the
+//! [`expand`] fills in the templates of a task, [`spec`] says purely what container it is; the controller creates and follows it; the executor describes the
 //! machine. Mirrors moby's `daemon/cluster/executor/container`.
 
 mod controller;
 mod executor;
+mod expand;
+mod mounts;
+mod privileges;
 mod pull;
 mod spec;
 

@@ -1,19 +1,19 @@
 //! What container a task is: a pure conversion of its specification into the engine's vocabulary.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bollard_stubs::models::{
-    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountBindOptions,
-    MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, MountVolumeOptions,
-    MountVolumeOptionsDriverConfig, PortBinding, PortMap, ResourcesUlimits,
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigIsolationEnum, HostConfigLogConfig,
+    PortBinding, PortMap, ResourcesUlimits,
 };
 use swarm_proto::timestamp::to_duration;
-use swarm_proto::v1::mount::Type;
-use swarm_proto::v1::mount::bind_options::Propagation;
+use swarm_proto::v1::container_spec::Isolation;
+use swarm_proto::v1::generic_resource::Resource;
 use swarm_proto::v1::port_config::{Protocol, PublishMode};
-use swarm_proto::v1::privileges::seccomp_opts::SeccompMode;
 use swarm_proto::v1::task_spec::Runtime;
 use swarm_proto::v1::{self, ContainerSpec, PortConfig, Task};
+
+use super::{mounts, privileges};
 
 /// The prefix of the labels by which the containers of tasks are known.
 pub(crate) const LABEL_PREFIX: &str = "com.docker.swarm";
@@ -56,7 +56,7 @@ pub(crate) fn create_body(task: &Task) -> Result<ContainerCreateBody, String> {
     Ok(ContainerCreateBody {
         hostname: text(&spec.hostname),
         user: text(&spec.user),
-        env: list(&spec.env),
+        env: list(&[spec.env.as_slice(), &generic_resources(task)].concat()),
         cmd,
         entrypoint,
         image: Some(spec.image.clone()),
@@ -68,12 +68,34 @@ pub(crate) fn create_body(task: &Task) -> Result<ContainerCreateBody, String> {
         stop_timeout: spec
             .stop_grace_period
             .as_ref()
-            .map(|grace| i64::try_from(to_duration(grace).as_secs()).unwrap_or(i64::MAX)),
+            .map(whole_seconds),
         exposed_ports: exposed_ports(task),
         healthcheck: spec.healthcheck.as_ref().map(health),
         host_config: Some(host_config(task, spec)?),
         ..ContainerCreateBody::default()
     })
+}
+
+/// The engine counts whole seconds; a part of one is better waited for than cut off.
+fn whole_seconds(grace: &prost_types::Duration) -> i64 {
+    let grace = to_duration(grace);
+    let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
+/// The generic resources that the task was given, a variable for each kind. Mirrors SwarmKit's
+/// `genericresource.EnvFormat`.
+fn generic_resources(task: &Task) -> Vec<String> {
+    let mut by_kind: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for assigned in &task.assigned_generic_resources {
+        let (kind, value) = match &assigned.resource {
+            Some(Resource::NamedResourceSpec(named)) => (&named.kind, named.value.clone()),
+            Some(Resource::DiscreteResourceSpec(some)) => (&some.kind, some.value.to_string()),
+            None => continue,
+        };
+        by_kind.entry(format!("DOCKER_RESOURCE_{kind}").to_uppercase()).or_default().push(value);
+    }
+    by_kind.into_iter().map(|(name, values)| format!("{name}={}", values.join(","))).collect()
 }
 
 /// A command replaces the image's entrypoint; arguments alone only its command.
@@ -112,9 +134,10 @@ fn host_config(task: &Task, spec: &ContainerSpec) -> Result<HostConfig, String> 
     Ok(HostConfig {
         network_mode: Some(network_mode(task)?),
         port_bindings: port_bindings(task),
-        mounts: Some(spec.mounts.iter().map(mount).collect::<Result<_, _>>()?),
+        mounts: Some(spec.mounts.iter().map(mounts::mount).collect::<Result<_, _>>()?),
         group_add: list(&spec.groups),
         init: spec.init,
+        isolation: isolation(spec),
         readonly_rootfs: Some(spec.read_only),
         cap_add: list(&spec.capability_add),
         cap_drop: list(&spec.capability_drop),
@@ -126,7 +149,7 @@ fn host_config(task: &Task, spec: &ContainerSpec) -> Result<HostConfig, String> 
         dns: dns.and_then(|dns| list(&dns.nameservers)),
         dns_search: dns.and_then(|dns| list(&dns.search)),
         dns_options: dns.and_then(|dns| list(&dns.options)),
-        security_opt: list(&security_options(spec)),
+        security_opt: list(&privileges::security_options(spec)?),
         nano_cpus: limits.and_then(|limits| number(limits.nano_cpus)),
         memory: limits.and_then(|limits| number(limits.memory_bytes)),
         memory_reservation: reserved.and_then(|reserved| number(reserved.memory_bytes)),
@@ -229,77 +252,12 @@ fn extra_hosts(hosts: &[String]) -> Vec<String> {
     extra
 }
 
-fn security_options(spec: &ContainerSpec) -> Vec<String> {
-    let mut options = Vec::new();
-    let Some(privileges) = &spec.privileges else { return options };
-    if privileges.no_new_privileges {
-        options.push("no-new-privileges".to_owned());
-    }
-    if let Some(seccomp) = &privileges.seccomp {
-        match seccomp.mode() {
-            SeccompMode::Default => {}
-            SeccompMode::Unconfined => options.push("seccomp=unconfined".to_owned()),
-            SeccompMode::Custom => {
-                options.push(format!("seccomp={}", String::from_utf8_lossy(&seccomp.profile)));
-            }
-        }
-    }
-    options
-}
-
-fn mount(mount: &v1::Mount) -> Result<Mount, String> {
-    let typ = match mount.r#type() {
-        Type::Bind => MountType::BIND,
-        Type::Volume => MountType::VOLUME,
-        Type::Tmpfs => MountType::TMPFS,
-        other => return Err(format!("mounts of type {} are not supported", other.as_str_name())),
-    };
-    let source = (!mount.source.is_empty()).then(|| mount.source.clone());
-    Ok(Mount {
-        target: Some(mount.target.clone()),
-        source,
-        typ: Some(typ),
-        read_only: Some(mount.readonly),
-        bind_options: mount.bind_options.as_ref().map(bind_options),
-        volume_options: mount.volume_options.as_ref().map(volume_options),
-        tmpfs_options: mount.tmpfs_options.as_ref().map(|options| MountTmpfsOptions {
-            size_bytes: number(options.size_bytes),
-            mode: number(options.mode.into()),
-            ..MountTmpfsOptions::default()
-        }),
-        ..Mount::default()
-    })
-}
-
-fn bind_options(options: &v1::mount::BindOptions) -> MountBindOptions {
-    let propagation = match options.propagation() {
-        Propagation::Rprivate => MountBindOptionsPropagationEnum::RPRIVATE,
-        Propagation::Private => MountBindOptionsPropagationEnum::PRIVATE,
-        Propagation::Rshared => MountBindOptionsPropagationEnum::RSHARED,
-        Propagation::Shared => MountBindOptionsPropagationEnum::SHARED,
-        Propagation::Rslave => MountBindOptionsPropagationEnum::RSLAVE,
-        Propagation::Slave => MountBindOptionsPropagationEnum::SLAVE,
-    };
-    MountBindOptions {
-        propagation: Some(propagation),
-        non_recursive: Some(options.nonrecursive),
-        create_mountpoint: Some(options.createmountpoint),
-        read_only_non_recursive: Some(options.readonlynonrecursive),
-        read_only_force_recursive: Some(options.readonlyforcerecursive),
-    }
-}
-
-fn volume_options(options: &v1::mount::VolumeOptions) -> MountVolumeOptions {
-    MountVolumeOptions {
-        no_copy: Some(options.nocopy),
-        labels: Some(options.labels.clone().into_iter().collect()),
-        driver_config: options.driver_config.as_ref().map(|driver| {
-            MountVolumeOptionsDriverConfig {
-                name: text(&driver.name),
-                options: Some(driver.options.clone().into_iter().collect()),
-            }
-        }),
-        subpath: text(&options.subpath),
+/// The engine refuses what only Windows has, in Docker's words.
+fn isolation(spec: &ContainerSpec) -> Option<HostConfigIsolationEnum> {
+    match spec.isolation() {
+        Isolation::Default => None,
+        Isolation::Process => Some(HostConfigIsolationEnum::PROCESS),
+        Isolation::Hyperv => Some(HostConfigIsolationEnum::HYPERV),
     }
 }
 
@@ -336,7 +294,7 @@ fn health(health: &v1::HealthConfig) -> HealthConfig {
     }
 }
 
-fn text(value: &str) -> Option<String> {
+pub(super) fn text(value: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.to_owned())
 }
 
@@ -344,7 +302,7 @@ fn list(values: &[String]) -> Option<Vec<String>> {
     (!values.is_empty()).then(|| values.to_vec())
 }
 
-fn number(value: i64) -> Option<i64> {
+pub(super) fn number(value: i64) -> Option<i64> {
     (value != 0).then_some(value)
 }
 

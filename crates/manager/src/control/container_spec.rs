@@ -1,18 +1,42 @@
-//! What a container's spec must look like: image, mounts, health check.
+//! What a container's spec must look like: image, mounts, health check, templates.
 
 use std::collections::HashSet;
 
-use swarm_proto::v1::{ContainerSpec, HealthConfig, Mount};
+use swarm_proto::v1::{Annotations, ContainerSpec, HealthConfig, Mount};
+use swarm_template::{Context, expand_container};
 use tonic::Status;
 
 use super::image_reference::is_image_reference;
 
 const NANOS_PER_MILLISECOND: i32 = 1_000_000;
 
-pub(super) fn check_container_spec(spec: &ContainerSpec) -> Result<(), Status> {
+/// Checks a container as a task of the service would get it.
+pub(super) fn check_container_spec(
+    spec: &ContainerSpec,
+    service: &Annotations,
+) -> Result<(), Status> {
+    let mut spec = spec.clone();
+    expand_container(&mut spec, &of_some_task(service))
+        .map_err(|error| Status::invalid_argument(error.to_string()))?;
     check_image(&spec.image)?;
     check_mounts(&spec.mounts)?;
     check_health(spec.healthcheck.as_ref())
+}
+
+/// What a template may come to; the service's own name and labels are known already.
+fn of_some_task(service: &Annotations) -> Context {
+    Context {
+        service_id: "serviceid".to_owned(),
+        service_name: service.name.clone(),
+        service_labels: service.labels.clone().into_iter().collect(),
+        node_id: "nodeid".to_owned(),
+        node_hostname: "nodeHostname".to_owned(),
+        os: "os".to_owned(),
+        architecture: "architecture".to_owned(),
+        task_id: String::new(),
+        task_name: "taskname".to_owned(),
+        task_slot: "1".to_owned(),
+    }
 }
 
 fn check_image(image: &str) -> Result<(), Status> {

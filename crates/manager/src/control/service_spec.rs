@@ -3,7 +3,7 @@
 use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::task_spec::Runtime;
 use swarm_proto::v1::{
-    GenericRuntimeSpec, Network, Placement, ResourceRequirements, Resources, RestartPolicy,
+    Annotations, GenericRuntimeSpec, Network, Placement, ResourceRequirements, Resources, RestartPolicy,
     ServiceSpec, TaskSpec, UpdateConfig,
 };
 use swarm_scheduler::constraint;
@@ -22,7 +22,9 @@ const GENERIC_KIND_LENGTH_MIN: usize = 3;
 
 pub(super) fn check_service_spec(spec: &ServiceSpec) -> Result<(), Status> {
     check_dns_name(spec.annotations.as_ref())?;
-    check_task_spec(spec.task.as_deref().unwrap_or(&TaskSpec::default()))?;
+    let none = (TaskSpec::default(), Annotations::default());
+    let annotations = spec.annotations.as_ref().unwrap_or(&none.1);
+    check_task_spec(spec.task.as_deref().unwrap_or(&none.0), annotations)?;
     check_mode(spec)?;
     if is_job(spec) {
         if spec.update.is_some() {
@@ -72,7 +74,7 @@ fn check_mode(spec: &ServiceSpec) -> Result<(), Status> {
     Err(Status::invalid_argument(refused))
 }
 
-fn check_task_spec(spec: &TaskSpec) -> Result<(), Status> {
+fn check_task_spec(spec: &TaskSpec, service: &Annotations) -> Result<(), Status> {
     check_resource_requirements(spec.resources.as_ref())?;
     check_restart_policy(spec.restart.as_ref())?;
     check_placement(spec.placement.as_ref())?;
@@ -82,7 +84,7 @@ fn check_task_spec(spec: &TaskSpec) -> Result<(), Status> {
     }
     match &spec.runtime {
         None => Err(Status::invalid_argument("TaskSpec: missing runtime")),
-        Some(Runtime::Container(container)) => check_container_spec(container),
+        Some(Runtime::Container(container)) => check_container_spec(container, service),
         Some(Runtime::Generic(generic)) => check_generic(generic),
         Some(Runtime::Attachment(_)) => {
             Err(Status::unimplemented("RuntimeSpec: unimplemented runtime in service spec"))

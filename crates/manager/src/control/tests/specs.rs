@@ -25,6 +25,25 @@ async fn malformed_services_are_refused() {
             "ContainerSpec: duplicate mount point: /x",
         ),
         (
+            |s| container(s).hostname = "{{.Node.Nope}}".into(),
+            "expanding hostname failed: template: expansion:1:7: executing \"expansion\" at \
+             <.Node.Nope>: can't evaluate field Nope in type struct { ID string; Hostname string; \
+             Platform template.Platform }",
+        ),
+        (
+            |s| container(s).env = vec!["A={{nope}}".into()],
+            "expanding env failed: expanding env \"A={{nope}}\": template: expansion:1: function \
+             \"nope\" not defined",
+        ),
+        (
+            |s| {
+                let target = "/{{.Task.Slot}}".into();
+                let other = Mount { target: "/1".into(), ..Default::default() };
+                container(s).mounts = vec![Mount { target, ..Default::default() }, other];
+            },
+            "ContainerSpec: duplicate mount point: /1",
+        ),
+        (
             |s| {
                 let interval = Some(prost_types::Duration { seconds: 0, nanos: 1 });
                 container(s).healthcheck = Some(HealthConfig { interval, ..Default::default() });
