@@ -22,7 +22,8 @@ use crate::control::{check_spec, manager_key};
 /// The label by which clients know the networks that every node has.
 const PREDEFINED_LABEL: &str = "com.docker.swarm.predefined";
 /// The networks that every node has, with their drivers.
-const PREDEFINED_NETWORKS: [(&str, &str); 2] = [("bridge", "bridge"), ("host", "host")];
+const PREDEFINED_NETWORKS: [(&str, &str); 3] =
+    [("bridge", "bridge"), ("host", "host"), ("none", "null")];
 /// Bytes of a network key (AES-128).
 const NETWORK_KEY_BYTES: usize = 16;
 /// The uses of network keys that stock engines expect to find.

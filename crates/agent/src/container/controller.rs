@@ -12,7 +12,7 @@ use swarm_engine::registry::RegistryClient;
 use swarm_engine::{Engine, ErrorClass, LogOptions, LogSource, Verdict, WaitCondition};
 use swarm_proto::timestamp::{from_system_time, to_system_time};
 use swarm_proto::v1::{
-    ContainerStatus, LogMessage, LogStream, LogSubscriptionOptions, PortConfig, PortStatus, Task,
+    ContainerStatus, LogAttr, LogMessage, LogStream, LogSubscriptionOptions, PortConfig, PortStatus, Task,
 };
 use tracing::{debug, info};
 
@@ -172,6 +172,9 @@ impl Controller for ContainerController {
         sink: LogSink,
     ) -> Result<(), ControllerError> {
         self.wait_until_started(options.follow).await;
+        let attributes = self.engine.log_attributes(&self.name).unwrap_or_default();
+        let attrs: Vec<LogAttr> =
+            attributes.into_iter().map(|(key, value)| LogAttr { key, value }).collect();
         let lines = self.engine.logs(&self.name, log_options(&options));
         let mut lines = std::pin::pin!(lines.map_err(|error| fatal(&error))?);
         while let Some(entry) = lines.next().await {
@@ -186,6 +189,7 @@ impl Controller for ContainerController {
                 )),
                 stream: stream.into(),
                 data: entry.line.to_vec(),
+                attrs: attrs.clone(),
                 ..LogMessage::default()
             };
             if sink.send(message).await.is_err() {

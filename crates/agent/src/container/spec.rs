@@ -184,6 +184,9 @@ fn network_mode(task: &Task) -> Result<String, String> {
     match names[..] {
         [] => Ok("bridge".to_owned()),
         [name @ ("bridge" | "host" | "none")] => Ok(name.to_owned()),
+        [..] if names.iter().all(|name| ["bridge", "host", "none"].contains(name)) => {
+            Err("a task can be on only one of the networks bridge, host and none".to_owned())
+        }
         [name, ..] => Err(format!(
             "network {name} is not available on this node: overlay networks are not supported yet"
         )),
@@ -272,9 +275,9 @@ fn ulimit(ulimit: &v1::container_spec::Ulimit) -> ResourcesUlimits {
 /// The task's log driver is the service's, or else the cluster's default.
 fn log_config(task: &Task) -> Option<HostConfigLogConfig> {
     let driver = task.spec.as_ref().and_then(|spec| spec.log_driver.as_ref());
-    let driver = driver.or(task.log_driver.as_deref()).filter(|driver| !driver.name.is_empty())?;
+    let driver = driver.or(task.log_driver.as_deref())?;
     Some(HostConfigLogConfig {
-        typ: Some(driver.name.clone()),
+        typ: text(&driver.name),
         config: Some(driver.options.clone().into_iter().collect()),
     })
 }

@@ -31,13 +31,9 @@ pub(crate) fn container(json: &wire::ContainerSpec) -> Result<v1::ContainerSpec,
         secrets: json.secrets.iter().map(references::secret).collect(),
         configs: json.configs.iter().map(references::config).collect::<Result<_, _>>()?,
         hosts: json.hosts.clone(),
-        dns_config: json.dns_config.as_ref().map(|dns| DnsConfig {
-            nameservers: dns.nameservers.clone(),
-            search: dns.search.clone(),
-            options: dns.options.clone(),
-        }),
+        dns_config: json.dns_config.as_ref().map(dns_config).transpose()?,
         healthcheck: json.healthcheck.as_ref().map(health),
-        isolation: isolation(&json.isolation).into(),
+        isolation: isolation(&json.isolation)?.into(),
         pids_limit: 0,
         sysctls: json.sysctls.clone(),
         capability_add: json.capability_add.clone(),
@@ -47,11 +43,25 @@ pub(crate) fn container(json: &wire::ContainerSpec) -> Result<v1::ContainerSpec,
     })
 }
 
-fn isolation(name: &str) -> Isolation {
+fn dns_config(json: &wire::DnsConfig) -> Result<DnsConfig, ApiError> {
+    let is_address = |server: &&String| server.parse::<std::net::IpAddr>().is_err();
+    if let Some(server) = json.nameservers.iter().find(is_address) {
+        // As Go's decoder says of such a field.
+        return Err(ApiError::invalid(format!("invalid JSON: ParseAddr({server:?}): unable to parse IP")));
+    }
+    Ok(DnsConfig {
+        nameservers: json.nameservers.clone(),
+        search: json.search.clone(),
+        options: json.options.clone(),
+    })
+}
+
+fn isolation(name: &str) -> Result<Isolation, ApiError> {
     match name.to_lowercase().as_str() {
-        "process" => Isolation::Process,
-        "hyperv" => Isolation::Hyperv,
-        _ => Isolation::Default,
+        "" | "default" => Ok(Isolation::Default),
+        "process" => Ok(Isolation::Process),
+        "hyperv" => Ok(Isolation::Hyperv),
+        _ => Err(ApiError::invalid(format!("invalid Isolation: {name:?}"))),
     }
 }
 

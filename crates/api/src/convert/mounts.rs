@@ -19,13 +19,19 @@ pub(crate) fn mount(json: &wire::Mount) -> Result<v1::Mount, ApiError> {
         source: json.source.clone(),
         target: json.target.clone(),
         readonly: json.read_only,
-        consistency: Consistency::from_str_name(&json.consistency.to_uppercase())
-            .unwrap_or_default()
-            .into(),
+        consistency: consistency(&json.consistency)?.into(),
         bind_options: json.bind_options.as_ref().map(bind_options).transpose()?,
         volume_options: json.volume_options.as_ref().map(volume_options),
         tmpfs_options: json.tmpfs_options.as_ref().map(tmpfs_options),
     })
+}
+
+fn consistency(name: &str) -> Result<Consistency, ApiError> {
+    match name {
+        "" => Ok(Consistency::Default),
+        name => Consistency::from_str_name(&name.to_uppercase())
+            .ok_or_else(|| ApiError::invalid(format!("invalid MountConsistency: {name:?}"))),
+    }
 }
 
 fn bind_options(json: &wire::BindOptions) -> Result<mount::BindOptions, ApiError> {

@@ -22,22 +22,26 @@ pub(crate) fn privileges(json: &wire::Privileges) -> Result<v1::Privileges, ApiE
             level: s.level.clone(),
         }),
         seccomp: json.seccomp.as_ref().map(seccomp).transpose()?,
-        apparmor: json.app_armor.as_ref().map(|a| AppArmorOpts {
-            mode: match a.mode.as_str() {
-                "disabled" => AppArmorMode::Disabled,
-                _ => AppArmorMode::Default,
-            }
-            .into(),
-        }),
+        apparmor: json.app_armor.as_ref().map(app_armor).transpose()?,
         no_new_privileges: json.no_new_privileges,
     })
+}
+
+fn app_armor(json: &wire::AppArmor) -> Result<AppArmorOpts, ApiError> {
+    let mode = match json.mode.as_str() {
+        "" | "default" => AppArmorMode::Default,
+        "disabled" => AppArmorMode::Disabled,
+        other => return Err(ApiError::invalid(format!("invalid AppArmor mode: {other:?}"))),
+    };
+    Ok(AppArmorOpts { mode: mode.into() })
 }
 
 fn seccomp(json: &wire::Seccomp) -> Result<SeccompOpts, ApiError> {
     let mode = match json.mode.as_str() {
         "unconfined" => SeccompMode::Unconfined,
         "custom" => SeccompMode::Custom,
-        _ => SeccompMode::Default,
+        "" | "default" => SeccompMode::Default,
+        other => return Err(ApiError::invalid(format!("invalid Seccomp mode: {other:?}"))),
     };
     let profile = STANDARD
         .decode(&json.profile)

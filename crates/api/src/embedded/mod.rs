@@ -91,12 +91,12 @@ fn refuse_signal(signal: Option<String>) -> EngineResult<()> {
     }
 }
 
-fn log_line(entry: LogEntry) -> LogLine {
+fn log_line(entry: LogEntry, attributes: Vec<(String, String)>) -> LogLine {
     let source = match entry.source {
         swarm_engine::LogSource::Stdout => LogSource::Stdout,
         swarm_engine::LogSource::Stderr => LogSource::Stderr,
     };
-    LogLine { source, time_nanos: entry.time_nanos, data: entry.line, attributes: Vec::new() }
+    LogLine { source, time_nanos: entry.time_nanos, data: entry.line, attributes }
 }
 
 #[async_trait]
@@ -214,7 +214,8 @@ impl EngineBackend for EmbeddedEngine {
             until_nanos: options.until,
         };
         let entries = self.engine.logs(id, options)?;
-        Ok(entries.map(|entry| Ok(log_line(entry?))).boxed())
+        let attributes = self.engine.log_attributes(id)?;
+        Ok(entries.map(move |entry| Ok(log_line(entry?, attributes.clone()))).boxed())
     }
 
     async fn prune_containers(&self, filters: Filters) -> EngineResult<ContainerPruneResponse> {

@@ -105,10 +105,10 @@ pub(super) async fn create(
     let control = state.control()?;
     networks::resolve(&state, &control, &mut body).await?;
     let mut spec = service::service_spec(&body)?;
+    unsupported::check(&spec)?;
     let encoded_auth = registry_auth::encoded(&headers);
     let mut warnings = Vec::new();
     if let Some(container) = container_of(&mut spec) {
-        unsupported::check(container)?;
         if !encoded_auth.is_empty() {
             container.pull_options = Some(PullOptions { registry_auth: encoded_auth.clone() });
         }
@@ -156,10 +156,10 @@ pub(super) async fn update(
     let control = state.control()?;
     networks::resolve(&state, &control, &mut body).await?;
     let mut spec = service::service_spec(&body)?;
+    unsupported::check(&spec)?;
     let mut current = control.find_service(&id).await?;
     let mut warnings = Vec::new();
     if let Some(container) = container_of(&mut spec) {
-        unsupported::check(container)?;
         let encoded_auth = registry_auth::encoded(&headers);
         container.pull_options = match encoded_auth.is_empty() {
             true => kept_pull_options(params.get("registryAuthFrom"), &mut current)?,

@@ -190,6 +190,42 @@ async fn wrong_specifications_never_reach_the_cluster() {
             "invalid MountType: \"x\"",
         ),
         (
+            r#"{"TaskTemplate":{"ContainerSpec":{"Mounts":[{"Consistency":"x"}]}}}"#,
+            "invalid MountConsistency: \"x\"",
+        ),
+        (
+            r#"{"TaskTemplate":{"ContainerSpec":{"Mounts":[{"BindOptions":{"Propagation":"x"}}]}}}"#,
+            "invalid MountPropagation: \"x\"",
+        ),
+        (
+            r#"{"TaskTemplate":{"ContainerSpec":{"Isolation":"x"}}}"#,
+            "invalid Isolation: \"x\"",
+        ),
+        (
+            r#"{"TaskTemplate":{"ContainerSpec":{"Privileges":{"Seccomp":{"Mode":"x"}}}}}"#,
+            "invalid Seccomp mode: \"x\"",
+        ),
+        (
+            r#"{"TaskTemplate":{"ContainerSpec":{"Privileges":{"AppArmor":{"Mode":"x"}}}}}"#,
+            "invalid AppArmor mode: \"x\"",
+        ),
+        (
+            r#"{"TaskTemplate":{"ContainerSpec":{"DNSConfig":{"Nameservers":["x"]}}}}"#,
+            "ParseAddr(\"x\"): unable to parse IP",
+        ),
+        (
+            r#"{"TaskTemplate":{"ContainerSpec":{}},"EndpointSpec":{"Ports":[{"Protocol":"x"}]}}"#,
+            "invalid protocol: \"x\"",
+        ),
+        (
+            r#"{"TaskTemplate":{"ContainerSpec":{}},"EndpointSpec":{"Ports":[{"PublishMode":"x"}]}}"#,
+            "invalid publish mode: \"x\"",
+        ),
+        (
+            r#"{"TaskTemplate":{"ContainerSpec":{}},"RollbackConfig":{"Order":"x"}}"#,
+            "unrecognized update order x",
+        ),
+        (
             r#"{"TaskTemplate":{"ContainerSpec":{"Configs":[{"ConfigID":"x"}]}}}"#,
             "either File or Runtime should be set",
         ),
@@ -209,6 +245,59 @@ async fn wrong_specifications_never_reach_the_cluster() {
         let (status, text) = Api::manager(control).post("/services/create", body).await;
         assert!(status == 400 || status == 404, "{body}: {status} {text}");
         assert!(text.replace('\\', "").contains(message), "{body}: {text}");
+    }
+}
+
+/// Fields of a wrong type or out of their type's range, for creating and for updating alike.
+#[tokio::test]
+async fn wrong_types_are_refused_before_anything_else() {
+    let within = |field: &str| format!("{{\"TaskTemplate\":{{\"ContainerSpec\":{{{field}}}}}}}");
+    let bodies = [
+        (r#"{"Name":5}"#.to_owned(), "expected a string"),
+        (r#"{"Labels":"x"}"#.to_owned(), "expected a map"),
+        (r#"{"Labels":{"a":1}}"#.to_owned(), "expected a string"),
+        (r#"{"TaskTemplate":[]}"#.to_owned(), "mismatched Runtime"),
+        (r#"{"Mode":{"Replicated":{"Replicas":-1}}}"#.to_owned(), "expected u64"),
+        (r#"{"Mode":{"Replicated":{"Replicas":1.5}}}"#.to_owned(), "expected u64"),
+        (r#"{"Mode":{"Replicated":{"Replicas":"2"}}}"#.to_owned(), "expected u64"),
+        (r#"{"UpdateConfig":{"Parallelism":-1}}"#.to_owned(), "expected u64"),
+        (r#"{"UpdateConfig":{"Delay":"5s"}}"#.to_owned(), "expected i64"),
+        (r#"{"UpdateConfig":{"MaxFailureRatio":"x"}}"#.to_owned(), "expected f32"),
+        (r#"{"EndpointSpec":{"Ports":[{"TargetPort":-1}]}}"#.to_owned(), "expected u32"),
+        (r#"{"EndpointSpec":{"Ports":{}}}"#.to_owned(), "expected a sequence"),
+        (within(r#""Env":"A=1""#), "expected a sequence"),
+        (within(r#""Env":[1]"#), "expected a string"),
+        (within(r#""TTY":"yes""#), "expected a boolean"),
+        (within(r#""Init":1"#), "expected a boolean"),
+        (within(r#""StopGracePeriod":"10s""#), "expected i64"),
+        (within(r#""Healthcheck":{"Retries":99999999999}"#), "expected i32"),
+        (within(r#""Mounts":[{"ReadOnly":"x"}]"#), "expected a boolean"),
+        (within(r#""Ulimits":[{"Soft":"x"}]"#), "expected i64"),
+        (
+            r#"{"TaskTemplate":{"Resources":{"Limits":{"NanoCPUs":0.5}}}}"#.to_owned(),
+            "expected i64",
+        ),
+        (
+            r#"{"TaskTemplate":{"Placement":{"Constraints":"node.role==x"}}}"#.to_owned(),
+            "expected a sequence",
+        ),
+        (
+            r#"{"TaskTemplate":{"RestartPolicy":{"MaxAttempts":-1}}}"#.to_owned(),
+            "expected u64",
+        ),
+        ("[]".to_owned(), "mismatched Runtime"),
+        ("".to_owned(), ""),
+        ("{".to_owned(), "invalid JSON: "),
+    ];
+    for uri in ["/services/create", "/services/web/update?version=1"] {
+        for (body, expect) in &bodies {
+            let control = FakeControl::default()
+                .refuses("CreateService", Code::Internal, "it must not get here")
+                .refuses("UpdateService", Code::Internal, "it must not get here");
+            let (status, text) = Api::manager(control).post(uri, body).await;
+            assert_eq!(status, 400, "{uri} {body}: {text}");
+            assert!(text.contains(expect), "{uri} {body}: {text}");
+        }
     }
 }
 

@@ -107,9 +107,14 @@ impl LogRotation {
                         files.ok_or_else(|| Error::invalid("max-file cannot be less than 1"))?;
                 }
                 // They only say what to add to each entry's attributes.
-                "labels" | "labels-regex" | "env" | "env-regex" | "tag" | "mode"
-                | "max-buffer-size" => {}
+                "labels" | "env" | "tag" => {}
+                // Writing into a file never blocks for long.
+                "mode" | "max-buffer-size" => {}
                 "compress" if value == "false" => {}
+                "compress" | "labels-regex" | "env-regex" => {
+                    let why = format!("the log opt '{key}' is not supported by this engine");
+                    return Err(Error::new(ErrorClass::NotImplemented, why));
+                }
                 other => {
                     return Err(Error::invalid(format!(
                         "unknown log opt '{other}' for json-file log driver"

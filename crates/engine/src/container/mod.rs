@@ -10,6 +10,7 @@ mod files;
 pub(crate) mod health;
 pub(crate) mod inspect;
 pub(crate) mod list;
+mod log_attributes;
 pub(crate) mod logs;
 mod mount_options;
 mod mounts;

@@ -173,7 +173,10 @@ fn check_restart(host: &HostConfig) -> Result<()> {
 fn check_log(host: &HostConfig) -> Result<()> {
     let Some(log) = &host.log_config else { return Ok(()) };
     match log.typ.as_deref().unwrap_or_default() {
-        "json-file" => super::logs::LogRotation::of(log).map(drop),
+        "json-file" => {
+            super::log_attributes::check(log)?;
+            super::logs::LogRotation::of(log).map(drop)
+        }
         "none" => Ok(()),
         other => {
             Err(Error::invalid(format!("logger: no log driver named '{other}' is registered")))

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use bollard_stubs::models::ImageConfig;
+use bollard_stubs::models::{HealthConfig, ImageConfig};
 
 use crate::error::{Error, Result};
 
@@ -46,10 +46,62 @@ fn instruction(config: &mut ImageConfig, line: &str) -> Result<()> {
             rest.split_whitespace().map(port).collect::<Result<_>>()?,
         ),
         "VOLUME" => extend(&mut config.volumes, list(rest)),
+        "HEALTHCHECK" => config.healthcheck = Some(health_check(rest)?),
         "STOPSIGNAL" => config.stop_signal = Some(rest.to_owned()),
         _ => return Err(Error::invalid(format!("{word} is not a valid change command"))),
     }
     Ok(())
+}
+
+/// `NONE`, or options and a `CMD` with a JSON array or a line for the shell.
+fn health_check(text: &str) -> Result<HealthConfig> {
+    let mut check = HealthConfig::default();
+    let mut rest = text;
+    while let Some(option) = rest.strip_prefix("--") {
+        let (option, tail) = option.split_once(char::is_whitespace).unwrap_or((option, ""));
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        let invalid = || Error::invalid(format!("invalid value for --{name}: {value:?}"));
+        let nanos = || duration(value).ok_or_else(invalid).map(Some);
+        match name {
+            "interval" => check.interval = nanos()?,
+            "timeout" => check.timeout = nanos()?,
+            "start-period" => check.start_period = nanos()?,
+            "start-interval" => check.start_interval = nanos()?,
+            "retries" => check.retries = Some(value.parse().map_err(|_| invalid())?),
+            other => return Err(Error::invalid(format!("unknown flag: --{other}"))),
+        }
+        rest = tail.trim_start();
+    }
+    let (kind, command) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let command = command.trim();
+    check.test = Some(match (kind.to_uppercase().as_str(), command) {
+        ("NONE", "") => vec!["NONE".to_owned()],
+        ("NONE", _) => return Err(Error::invalid("HEALTHCHECK NONE takes no arguments")),
+        ("CMD", "") => return Err(Error::invalid("missing command after HEALTHCHECK CMD")),
+        ("CMD", command) => match serde_json::from_str::<Vec<String>>(command) {
+            Ok(words) => [vec!["CMD".to_owned()], words].concat(),
+            Err(_) => vec!["CMD-SHELL".to_owned(), command.to_owned()],
+        },
+        (other, _) => {
+            let message = format!("unknown type {other:?} in HEALTHCHECK (try CMD)");
+            return Err(Error::invalid(message));
+        }
+    });
+    Ok(check)
+}
+
+/// A duration of one number and its unit, in nanoseconds.
+fn duration(text: &str) -> Option<i64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let unit: i64 = match unit {
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        _ => return None,
+    };
+    number.parse::<i64>().ok()?.checked_mul(unit)
 }
 
 /// A JSON array as it is, anything else through the shell.
@@ -154,6 +206,15 @@ mod tests {
         check(&["USER 1:2", "STOPSIGNAL SIGINT"], r#"{"User":"1:2","StopSignal":"SIGINT"}"#);
         check(&["EXPOSE 80"], r#"{"ExposedPorts":{"80/tcp":{}}}"#);
         check(&["VOLUME [\"/data\"]"], r#"{"Volumes":{"/data":{}}}"#);
+        check(
+            &["HEALTHCHECK --interval=2s --retries=4 CMD test -e /x"],
+            r#"{"Healthcheck":{"Test":["CMD-SHELL","test -e /x"],"Interval":2000000000,"Retries":4}}"#,
+        );
+        check(
+            &[r#"HEALTHCHECK CMD ["a","b"]"#],
+            r#"{"Healthcheck":{"Test":["CMD","a","b"]}}"#,
+        );
+        check(&["HEALTHCHECK NONE"], r#"{"Healthcheck":{"Test":["NONE"]}}"#);
         check(&["LABEL \"a b\"=c"], r#"{"Labels":{"a b":"c"}}"#);
     }
 
@@ -161,6 +222,9 @@ mod tests {
     fn others_are_refused() {
         check(&["RUN rm"], "RUN is not a valid change command");
         check(&["EXPOSE http"], "invalid containerPort: http");
+        check(&["HEALTHCHECK --every=1s CMD x"], "unknown flag: --every");
+        check(&["HEALTHCHECK --interval=x CMD x"], "invalid value for --interval: \"x\"");
+        check(&["HEALTHCHECK RUN x"], "unknown type \"RUN\" in HEALTHCHECK (try CMD)");
         check(&["USER"], "USER requires at least one argument");
         check(&["ENV A"], "ENV must have two arguments");
     }

@@ -15,6 +15,7 @@ pub(super) fn check_endpoint_spec(spec: Option<&EndpointSpec>) -> Result<(), Sta
     let Some(spec) = spec else { return Ok(()) };
     let mut seen = HashSet::new();
     for port in &spec.ports {
+        check_numbers(port)?;
         if spec.mode() == ResolutionMode::Dnsrr && port.publish_mode() == PublishMode::Ingress {
             return Err(Status::invalid_argument(
                 "EndpointSpec: port published with ingress mode can't be used with dnsrr mode",
@@ -25,6 +26,20 @@ pub(super) fn check_endpoint_spec(spec: Option<&EndpointSpec>) -> Result<(), Sta
             return Err(Status::invalid_argument(
                 "EndpointSpec: duplicate published ports provided",
             ));
+        }
+    }
+    Ok(())
+}
+
+/// Docker drops such a port without a word.
+fn check_numbers(port: &PortConfig) -> Result<(), Status> {
+    for (what, number, least) in
+        [("target", port.target_port, 1), ("published", port.published_port, 0)]
+    {
+        if !(least..=u32::from(u16::MAX)).contains(&number) {
+            return Err(Status::invalid_argument(format!(
+                "EndpointSpec: invalid {what} port {number}: must be from {least} to 65535"
+            )));
         }
     }
     Ok(())

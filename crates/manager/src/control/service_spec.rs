@@ -45,6 +45,12 @@ pub(super) fn is_job(spec: &ServiceSpec) -> bool {
 pub(super) fn check_networks(tables: &Tables, spec: &ServiceSpec) -> Result<(), Status> {
     for attachment in spec.task.iter().flat_map(|task| &task.networks) {
         let Some(network) = tables.get::<Network>(&attachment.target) else { continue };
+        if network.name() == "host" && has_ports(spec) {
+            return Err(Status::invalid_argument(
+                "EndpointSpec: ports can't be published for the host network: \
+                 there a task's ports are its node's own",
+            ));
+        }
         if network.spec.as_ref().is_some_and(|spec| spec.ingress) {
             return Err(Status::invalid_argument(format!(
                 "Service cannot be explicitly attached to the ingress network {:?}",
@@ -53,6 +59,10 @@ pub(super) fn check_networks(tables: &Tables, spec: &ServiceSpec) -> Result<(), 
         }
     }
     Ok(())
+}
+
+fn has_ports(spec: &ServiceSpec) -> bool {
+    spec.endpoint.as_ref().is_some_and(|endpoint| !endpoint.ports.is_empty())
 }
 
 fn check_mode(spec: &ServiceSpec) -> Result<(), Status> {

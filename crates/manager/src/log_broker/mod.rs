@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A subscription that does not follow ends when all its nodes are done. A node that cannot be reached counts as done
-//! at once and is named in the error at the end, so nothing ever waits for a dead node. A client that reads slowly
+//! at once and is named in the error at the end, so nothing ever waits for a dead node; one that follows gets a line instead. A client that reads slowly
 //! slows the agents that publish to it, and nobody else. Mirrors SwarmKit's `manager/logbroker`.
 
 mod feed;

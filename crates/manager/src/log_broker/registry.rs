@@ -20,11 +20,23 @@ pub(super) struct Registry {
 #[derive(Debug)]
 struct Subscription {
     message: SubscriptionMessage,
-    /// The nodes that have logs to send; one that does not follow loses them as they finish.
-    nodes: BTreeSet<String>,
+    /// The nodes that have logs to send, each with one of the tasks; one that does not follow loses them as they
+    /// finish.
+    nodes: BTreeMap<String, String>,
     pending_tasks: BTreeSet<String>,
     /// What is missing, in the order in which it turned out; no reason is kept twice.
     errors: Vec<String>,
+    /// What a client that follows has not been told yet.
+    gaps: Vec<Gap>,
+}
+
+/// Lines of a node are missing from here on, in a stream that goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Gap {
+    pub(super) node_id: String,
+    /// One of the tasks whose lines are missing.
+    pub(super) task_id: String,
+    pub(super) reason: String,
 }
 
 impl Registry {
@@ -32,13 +44,14 @@ impl Registry {
     /// missing.
     pub(super) fn subscribe(&mut self, message: SubscriptionMessage, tables: &Tables) {
         let mut subscription = Subscription {
-            nodes: BTreeSet::new(),
+            nodes: BTreeMap::new(),
             pending_tasks: BTreeSet::new(),
             errors: Vec::new(),
+            gaps: Vec::new(),
             message,
         };
         subscription.select(tables);
-        for node_id in subscription.nodes.clone() {
+        for node_id in subscription.nodes.keys().cloned().collect::<Vec<_>>() {
             if !self.listeners.contains_key(&node_id) {
                 subscription.done(&node_id, Some(format!("node {node_id} is not available")));
             }
@@ -84,7 +97,7 @@ impl Registry {
     /// The node is known to be gone, whatever its connections look like.
     pub(super) fn lose(&mut self, node_id: &str) {
         self.listeners.remove(node_id);
-        for subscription in self.subscriptions.values_mut().filter(|s| s.nodes.contains(node_id)) {
+        for subscription in self.subscriptions.values_mut().filter(|s| s.nodes.contains_key(node_id)) {
             subscription.done(node_id, Some(format!("node {node_id} disconnected unexpectedly")));
         }
     }
@@ -96,7 +109,7 @@ impl Registry {
 
     /// Whether the node may publish to the subscription.
     pub(super) fn expects(&self, id: &str, node_id: &str) -> bool {
-        self.subscriptions.get(id).is_some_and(|subscription| subscription.nodes.contains(node_id))
+        self.subscriptions.get(id).is_some_and(|s| s.nodes.contains_key(node_id))
     }
 
     /// The node has sent all that it has, or failed to.
@@ -111,8 +124,14 @@ impl Registry {
         let concerned = self
             .subscriptions
             .iter()
-            .filter(|(_, subscription)| subscription.nodes.contains(node_id));
+            .filter(|(_, subscription)| subscription.nodes.contains_key(node_id));
         concerned.map(|(id, subscription)| (id.clone(), subscription.message.clone())).collect()
+    }
+
+    /// Takes out what a client that follows must be told.
+    pub(super) fn take_gaps(&mut self, id: &str) -> Vec<Gap> {
+        let subscription = self.subscriptions.get_mut(id);
+        subscription.map(|s| std::mem::take(&mut s.gaps)).unwrap_or_default()
     }
 
     /// Once all of a subscription's nodes are done: what is missing, if anything. None until then, and always for
@@ -131,7 +150,7 @@ impl Subscription {
 
     fn select(&mut self, tables: &Tables) {
         let selector = self.message.selector.clone().unwrap_or_default();
-        self.nodes.extend(selector.node_ids);
+        self.nodes.extend(selector.node_ids.into_iter().map(|id| (id, String::new())));
         for task in selector.task_ids.iter().filter_map(|id| tables.get::<Task>(id)) {
             self.add(task);
         }
@@ -157,16 +176,23 @@ impl Subscription {
             return false;
         }
         self.pending_tasks.remove(&task.id);
-        self.nodes.insert(task.node_id.clone())
+        self.nodes.insert(task.node_id.clone(), task.id.clone()).is_none()
     }
 
     fn done(&mut self, node_id: &str, error: Option<String>) {
+        if self.follows() {
+            let task_id = self.nodes.get(node_id).cloned().unwrap_or_default();
+            self.gaps.extend(error.map(|reason| Gap {
+                node_id: node_id.to_owned(),
+                task_id,
+                reason,
+            }));
+            return;
+        }
         if let Some(error) = error.filter(|error| !self.errors.contains(error)) {
             self.errors.push(error);
         }
-        if !self.follows() {
-            self.nodes.remove(node_id);
-        }
+        self.nodes.remove(node_id);
     }
 
     fn missing(&self) -> Result<(), String> {

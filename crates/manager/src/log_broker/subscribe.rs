@@ -1,11 +1,14 @@
 //! The client's side: one stream per subscription.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use swarm_proto::v1::{LogMessage, SubscribeLogsMessage};
+use swarm_proto::timestamp::from_system_time;
+use swarm_proto::v1::{LogContext, LogMessage, LogStream, SubscribeLogsMessage};
 use tokio::sync::mpsc;
 use tonic::Status;
 
+use super::registry::Gap;
 use super::term::Term;
 
 /// Removes a subscription, however its stream ends.
@@ -46,6 +49,13 @@ pub(super) async fn serve(
             }
             return;
         }
+        let gaps: Vec<LogMessage> =
+            term.take(|registry| registry.take_gaps(id)).into_iter().map(warning).collect();
+        if !gaps.is_empty()
+            && client.send(Ok(SubscribeLogsMessage { messages: gaps })).await.is_err()
+        {
+            return;
+        }
         tokio::select! {
             Some(messages) = outbox.recv() => {
                 if client.send(Ok(SubscribeLogsMessage { messages })).await.is_err() {
@@ -55,6 +65,21 @@ pub(super) async fn serve(
             () = client.closed() => return,
             changed = news.changed() => if changed.is_err() { return },
         }
+    }
+}
+
+/// A gap as a line among the others, since the stream goes on.
+fn warning(gap: Gap) -> LogMessage {
+    LogMessage {
+        context: Some(LogContext {
+            node_id: gap.node_id,
+            task_id: gap.task_id,
+            ..LogContext::default()
+        }),
+        timestamp: Some(from_system_time(SystemTime::now())),
+        stream: LogStream::Stderr.into(),
+        data: format!("warning: incomplete log stream: {}\n", gap.reason).into_bytes(),
+        ..LogMessage::default()
     }
 }
 

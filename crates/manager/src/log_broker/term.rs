@@ -63,6 +63,11 @@ impl Term {
         look(&self.state().registry)
     }
 
+    /// Takes something out of the registry that is nobody else's news.
+    pub(super) fn take<R>(&self, take: impl FnOnce(&mut Registry) -> R) -> R {
+        take(&mut self.state().registry)
+    }
+
     /// Changes the registry and wakes the streams.
     pub(super) fn change<R>(&self, change: impl FnOnce(&mut Registry) -> R) -> R {
         let result = change(&mut self.state().registry);

@@ -85,6 +85,61 @@ async fn malformed_services_are_refused() {
             "Jobs may not have an update config",
         ),
         (
+            |s| {
+                *s = with_ports("web", vec![port(80, PublishMode::Host)]);
+                s.endpoint.as_mut().expect("ports").ports[0].target_port = 0;
+            },
+            "EndpointSpec: invalid target port 0: must be from 1 to 65535",
+        ),
+        (
+            |s| *s = with_ports("web", vec![port(65_536, PublishMode::Host)]),
+            "EndpointSpec: invalid published port 65536: must be from 0 to 65535",
+        ),
+        (
+            |s| {
+                let job = ReplicatedJob { max_concurrent: u64::MAX, total_completions: 1 };
+                s.mode = Some(Mode::ReplicatedJob(job));
+            },
+            "Maximum concurrent jobs must not be negative",
+        ),
+        (
+            |s| {
+                let job = ReplicatedJob { max_concurrent: 1, total_completions: u64::MAX };
+                s.mode = Some(Mode::ReplicatedJob(job));
+            },
+            "Total completed jobs must not be negative",
+        ),
+        (
+            |s| {
+                let delay = Some(prost_types::Duration { seconds: -1, nanos: 0 });
+                let restart = Some(RestartPolicy { delay, ..Default::default() });
+                s.task.as_mut().expect("a task").restart = restart;
+            },
+            "TaskSpec: restart-delay cannot be negative",
+        ),
+        (
+            |s| {
+                let window = Some(prost_types::Duration { seconds: 0, nanos: -1 });
+                let restart = Some(RestartPolicy { window, ..Default::default() });
+                s.task.as_mut().expect("a task").restart = restart;
+            },
+            "TaskSpec: restart-window cannot be negative",
+        ),
+        (
+            |s| {
+                let monitor = Some(prost_types::Duration { seconds: -1, nanos: 0 });
+                s.update = Some(UpdateConfig { monitor, ..Default::default() });
+            },
+            "TaskSpec: update-monitor cannot be negative",
+        ),
+        (
+            |s| {
+                let check = HealthConfig { retries: -1, ..Default::default() };
+                container(s).healthcheck = Some(check);
+            },
+            "ContainerSpec: Retries in HealthConfig cannot be negative",
+        ),
+        (
             |s| *s = with_ports("web", vec![port(80, PublishMode::Host); 2]),
             "EndpointSpec: duplicate published ports provided",
         ),
