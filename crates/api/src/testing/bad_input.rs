@@ -256,7 +256,8 @@ async fn wrong_types_are_refused_before_anything_else() {
         (r#"{"Name":5}"#.to_owned(), "expected a string"),
         (r#"{"Labels":"x"}"#.to_owned(), "expected a map"),
         (r#"{"Labels":{"a":1}}"#.to_owned(), "expected a string"),
-        (r#"{"TaskTemplate":[]}"#.to_owned(), "mismatched Runtime"),
+        (r#"{"TaskTemplate":[]}"#.to_owned(), "expected an object"),
+        (r#"{"Mode":["x"]}"#.to_owned(), "expected an object"),
         (r#"{"Mode":{"Replicated":{"Replicas":-1}}}"#.to_owned(), "expected u64"),
         (r#"{"Mode":{"Replicated":{"Replicas":1.5}}}"#.to_owned(), "expected u64"),
         (r#"{"Mode":{"Replicated":{"Replicas":"2"}}}"#.to_owned(), "expected u64"),
@@ -285,7 +286,7 @@ async fn wrong_types_are_refused_before_anything_else() {
             r#"{"TaskTemplate":{"RestartPolicy":{"MaxAttempts":-1}}}"#.to_owned(),
             "expected u64",
         ),
-        ("[]".to_owned(), "mismatched Runtime"),
+        ("[]".to_owned(), "expected an object"),
         ("".to_owned(), ""),
         ("{".to_owned(), "invalid JSON: "),
     ];
