@@ -16,8 +16,8 @@ use crate::update::Updates;
 
 type Slot = Vec<Arc<Task>>;
 
-/// New tasks that one plan holds of a service: it costs a look at all of its tasks again to go on.
-const NEW_MAX: usize = 4 * PORTION;
+/// New tasks that one plan holds of a service: what the loops after it do with them goes into the same log entry.
+const NEW_MAX: usize = PORTION;
 
 /// Creates what is missing, updates what stays, removes what is too many; whether that is all.
 pub(crate) fn reconcile(

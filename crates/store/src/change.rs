@@ -19,6 +19,16 @@ pub struct Delta<T> {
 }
 
 impl<T: Object> Delta<T> {
+    fn id(&self) -> &str {
+        self.new.as_ref().or(self.old.as_ref()).map_or("", |object| object.id())
+    }
+
+    /// This and then the other of the same object; none where nothing comes of both.
+    fn then(self, later: Self) -> Option<Self> {
+        let both = Self { old: self.old, new: later.new };
+        (both.old.is_some() || both.new.is_some()).then_some(both)
+    }
+
     fn action(&self, version: u64) -> StoreAction {
         let kind = match (&self.old, &self.new) {
             (None, _) => StoreActionKind::StoreActionCreate,
@@ -72,6 +82,41 @@ impl Change {
         }
     }
 
+    /// The object's identifier.
+    pub(crate) fn id(&self) -> &str {
+        match self {
+            Self::Node(delta) => delta.id(),
+            Self::Service(delta) => delta.id(),
+            Self::Task(delta) => delta.id(),
+            Self::Network(delta) => delta.id(),
+            Self::Cluster(delta) => delta.id(),
+            Self::Secret(delta) => delta.id(),
+            Self::Resource(delta) => delta.id(),
+            Self::Extension(delta) => delta.id(),
+            Self::Config(delta) => delta.id(),
+            Self::Volume(delta) => delta.id(),
+        }
+    }
+
+    /// This and then `later`, which is of the same object; none where nothing comes of both.
+    pub(crate) fn then(self, later: Self) -> Option<Self> {
+        match (self, later) {
+            (Self::Node(first), Self::Node(later)) => first.then(later).map(Self::Node),
+            (Self::Service(first), Self::Service(later)) => first.then(later).map(Self::Service),
+            (Self::Task(first), Self::Task(later)) => first.then(later).map(Self::Task),
+            (Self::Network(first), Self::Network(later)) => first.then(later).map(Self::Network),
+            (Self::Cluster(first), Self::Cluster(later)) => first.then(later).map(Self::Cluster),
+            (Self::Secret(first), Self::Secret(later)) => first.then(later).map(Self::Secret),
+            (Self::Resource(first), Self::Resource(later)) => first.then(later).map(Self::Resource),
+            (Self::Extension(first), Self::Extension(later)) => {
+                first.then(later).map(Self::Extension)
+            }
+            (Self::Config(first), Self::Config(later)) => first.then(later).map(Self::Config),
+            (Self::Volume(first), Self::Volume(later)) => first.then(later).map(Self::Volume),
+            (_, later) => Some(later),
+        }
+    }
+
     /// The change as the log records it; `version` is the one that its transaction made.
     pub(crate) fn action(&self, version: u64) -> StoreAction {
         match self {
@@ -103,4 +148,21 @@ pub enum Write {
     UpdateNetwork(Box<Network>),
     DeleteNetwork(String),
     UpdateCluster(Box<Cluster>),
+}
+
+impl Write {
+    /// What is written.
+    pub(crate) fn object(&self) -> (Kind, &str) {
+        match self {
+            Self::CreateTask(task) | Self::UpdateTask(task) => (Kind::Task, &task.id),
+            Self::DeleteTask(id) => (Kind::Task, id),
+            Self::UpdateService(service) => (Kind::Service, &service.id),
+            Self::DeleteService(id) => (Kind::Service, id),
+            Self::UpdateNode(node) => (Kind::Node, &node.id),
+            Self::DeleteNode(id) => (Kind::Node, id),
+            Self::UpdateNetwork(network) => (Kind::Network, &network.id),
+            Self::DeleteNetwork(id) => (Kind::Network, id),
+            Self::UpdateCluster(cluster) => (Kind::Cluster, &cluster.id),
+        }
+    }
 }

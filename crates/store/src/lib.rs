@@ -18,6 +18,7 @@ mod feed;
 mod loop_driver;
 pub mod metrics;
 mod object;
+mod outcome;
 mod proposer;
 mod sharing;
 mod snapshot;
