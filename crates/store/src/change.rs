@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use swarm_proto::v1::{
-    Cluster, Config, Extension, Network, Node, Resource, Secret, Service, StoreAction,
-    StoreActionKind, Task, Volume,
+    Cluster, Config, Extension, Network, Node, Resource, Secret, Service, Task, Volume,
 };
 
 use crate::object::{Kind, Object};
@@ -27,25 +26,6 @@ impl<T: Object> Delta<T> {
     fn then(self, later: Self) -> Option<Self> {
         let both = Self { old: self.old, new: later.new };
         (both.old.is_some() || both.new.is_some()).then_some(both)
-    }
-
-    fn action(&self, version: u64) -> StoreAction {
-        let kind = match (&self.old, &self.new) {
-            (None, _) => StoreActionKind::StoreActionCreate,
-            (Some(_), Some(_)) => StoreActionKind::StoreActionUpdate,
-            (Some(_), None) => StoreActionKind::StoreActionRemove,
-        };
-        let target = match (&self.new, &self.old) {
-            (Some(new), _) => Some(T::target(new)),
-            (None, Some(old)) => {
-                // A removal tells replicas the version that it made, so that versions never repeat.
-                let mut gone = T::clone(old);
-                gone.meta_mut().version.get_or_insert_default().index = version;
-                Some(T::target(&Arc::new(gone)))
-            }
-            (None, None) => None,
-        };
-        StoreAction { action: kind.into(), target }
     }
 }
 
@@ -114,22 +94,6 @@ impl Change {
             (Self::Config(first), Self::Config(later)) => first.then(later).map(Self::Config),
             (Self::Volume(first), Self::Volume(later)) => first.then(later).map(Self::Volume),
             (_, later) => Some(later),
-        }
-    }
-
-    /// The change as the log records it; `version` is the one that its transaction made.
-    pub(crate) fn action(&self, version: u64) -> StoreAction {
-        match self {
-            Self::Node(delta) => delta.action(version),
-            Self::Service(delta) => delta.action(version),
-            Self::Task(delta) => delta.action(version),
-            Self::Network(delta) => delta.action(version),
-            Self::Cluster(delta) => delta.action(version),
-            Self::Secret(delta) => delta.action(version),
-            Self::Resource(delta) => delta.action(version),
-            Self::Extension(delta) => delta.action(version),
-            Self::Config(delta) => delta.action(version),
-            Self::Volume(delta) => delta.action(version),
         }
     }
 }

@@ -13,6 +13,7 @@
 
 mod change;
 mod control_loop;
+mod entry;
 mod error;
 mod feed;
 mod loop_driver;

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::time::SystemTime;
 
 use swarm_proto::timestamp::from_system_time;
-use swarm_proto::v1::{InternalRaftRequest, Network, Node, Service, Task};
+use swarm_proto::v1::{Network, Node, Service, Task};
 
 use crate::change::{Change, Write};
 use crate::error::Error;
@@ -151,13 +151,5 @@ impl<'a> Transaction<'a> {
 
     pub(crate) fn into_parts(self) -> (Tables, Vec<Change>, u64, bool) {
         (self.tables, self.outcome.into_changes(), self.version, self.unfed)
-    }
-}
-
-/// The log entry's body for a transaction (SwarmKit's `InternalRaftRequest`).
-pub(crate) fn request(ticket: u64, version: u64, changes: &[Change]) -> InternalRaftRequest {
-    InternalRaftRequest {
-        id: ticket,
-        action: changes.iter().map(|change| change.action(version)).collect(),
     }
 }
