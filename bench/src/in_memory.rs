@@ -87,6 +87,7 @@ pub(crate) fn scheduler() -> Result<Vec<Samples>> {
 
 impl Shape {
     fn round(&self) -> Result<f64> {
+        crate::table::progress(self.figure);
         check()?;
         let store = ImmediateProposer::store();
         let mut loops = swarm_scheduler::control_loops();

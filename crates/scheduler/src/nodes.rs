@@ -8,8 +8,13 @@ use std::time::SystemTime;
 
 use swarm_proto::v1::{Node, Task};
 
+use crate::demand::{Demand, Needs};
 use crate::failures::{Failures, VersionedService};
+use crate::filter;
 use crate::node::NodeInfo;
+
+/// So many different needs are kept in order; each costs a little with every task that comes or goes.
+const CLASSES_MAX: usize = 8;
 
 /// A node's place in [`Nodes`], for as long as it is there.
 pub(crate) type Place = usize;
@@ -20,10 +25,22 @@ pub(crate) struct Nodes {
     infos: Vec<Option<NodeInfo>>,
     free: Vec<Place>,
     places: HashMap<String, Place>,
-    /// (active tasks, place)
-    by_load: BTreeSet<(u64, Place)>,
+    classes: Vec<Class>,
+    /// How often a class was asked for.
+    asked: u64,
     /// The places that have active tasks of a service.
     of_service: HashMap<String, BTreeSet<Place>>,
+}
+
+/// The nodes that suit some needs. Most services have one of a few, and the nodes that suit are then at hand in their
+/// order, however many others there are.
+#[derive(Debug)]
+struct Class {
+    needs: Needs,
+    /// (active tasks, place)
+    by_load: BTreeSet<(u64, Place)>,
+    /// When it was asked for last.
+    asked: u64,
 }
 
 impl Nodes {
@@ -50,10 +67,34 @@ impl Nodes {
         self.infos.iter().flatten()
     }
 
-    /// The next node in the order of load, after the one `after`.
-    pub(crate) fn next_by_load(&self, after: Option<(u64, Place)>) -> Option<(u64, Place)> {
+    /// Puts the nodes in order that suit the needs of a demand, for [`Nodes::next_by_load`].
+    pub(crate) fn sort_for(&mut self, demand: &Demand) {
+        self.asked += 1;
+        if let Some(class) = self.classes.iter_mut().find(|class| demand.has_needs(&class.needs)) {
+            class.asked = self.asked;
+            return;
+        }
+        if self.classes.len() == CLASSES_MAX
+            && let Some(oldest) = (0..CLASSES_MAX).min_by_key(|index| self.classes[*index].asked)
+        {
+            self.classes.swap_remove(oldest);
+        }
+        let needs = demand.needs();
+        let suiting = self.iter().filter(|(_, info)| filter::suits(&needs, &info.node));
+        let by_load = suiting.map(|(place, info)| (info.active, place)).collect();
+        self.classes.push(Class { needs, by_load, asked: self.asked });
+    }
+
+    /// The next node in the order of load, after the one `after`, of those that suit the demand that
+    /// [`Nodes::sort_for`] was called with.
+    pub(crate) fn next_by_load(
+        &self,
+        demand: &Demand,
+        after: Option<(u64, Place)>,
+    ) -> Option<(u64, Place)> {
+        let class = self.classes.iter().find(|class| demand.has_needs(&class.needs))?;
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.by_load.range((start, Bound::Unbounded)).next().copied()
+        class.by_load.range((start, Bound::Unbounded)).next().copied()
     }
 
     /// Whether active tasks of a service are on a node.
@@ -79,23 +120,31 @@ impl Nodes {
             self.infos.push(None);
             self.infos.len() - 1
         });
-        self.infos[place] = Some(NodeInfo::new(node, failures));
-        self.by_load.insert((0, place));
+        let mut info = NodeInfo::new(node, failures);
+        tasks.for_each(|task| info.put(task.clone()));
+        for service in info.services() {
+            self.of_service.entry(service.to_owned()).or_default().insert(place);
+        }
+        self.classes.iter_mut().for_each(|class| class.take_in(place, &info));
+        self.infos[place] = Some(info);
         self.places.insert(id, place);
-        tasks.for_each(|task| self.count(task));
     }
 
     /// Takes what a known node says now; false where it is not known.
     pub(crate) fn replace(&mut self, node: &Arc<Node>) -> bool {
-        let place = self.places.get(&node.id);
-        let info = place.and_then(|place| self.infos.get_mut(*place)).and_then(Option::as_mut);
-        info.map(|info| info.replace(node.clone())).is_some()
+        let Some(&place) = self.places.get(&node.id) else { return false };
+        let Some(Some(info)) = self.infos.get_mut(place) else { return false };
+        info.replace(node.clone());
+        self.classes.iter_mut().for_each(|class| class.take_in(place, info));
+        true
     }
 
     pub(crate) fn remove(&mut self, id: &str) -> Option<NodeInfo> {
         let place = self.places.remove(id)?;
         let info = self.infos.get_mut(place)?.take()?;
-        self.by_load.remove(&(info.active, place));
+        for class in &mut self.classes {
+            class.by_load.remove(&(info.active, place));
+        }
         for service in info.services() {
             self.leave_service(service, place);
         }
@@ -129,8 +178,11 @@ impl Nodes {
         change(info);
         let (load_now, of_service_now) = (info.active, info.active_of(service));
         if load != load_now {
-            self.by_load.remove(&(load, place));
-            self.by_load.insert((load_now, place));
+            for class in &mut self.classes {
+                if class.by_load.remove(&(load, place)) {
+                    class.by_load.insert((load_now, place));
+                }
+            }
         }
         match (of_service, of_service_now) {
             (0, 1..) => {
@@ -147,6 +199,17 @@ impl Nodes {
             if places.is_empty() {
                 self.of_service.remove(service);
             }
+        }
+    }
+}
+
+impl Class {
+    /// Looks anew whether a node suits; its load is the same as before.
+    fn take_in(&mut self, place: Place, info: &NodeInfo) {
+        if filter::suits(&self.needs, &info.node) {
+            self.by_load.insert((info.active, place));
+        } else {
+            self.by_load.remove(&(info.active, place));
         }
     }
 }

@@ -118,7 +118,7 @@ impl Scheduler {
         demand: &Arc<Demand>,
         writes: &mut Vec<Write>,
     ) -> Placing {
-        let mut spread = Spread::new(now, demand, &self.nodes);
+        let mut spread = Spread::new(now, demand, &mut self.nodes);
         while let Some(id) = self.waiting.next(demand).cloned() {
             if writes.len() >= PLACED_MAX {
                 return Placing { is_all: false, checks: spread.checks() };

@@ -55,10 +55,11 @@ struct Rank {
 }
 
 impl<'a> Spread<'a> {
-    pub(crate) fn new(now: SystemTime, demand: &'a Demand, nodes: &Nodes) -> Self {
+    pub(crate) fn new(now: SystemTime, demand: &'a Demand, nodes: &mut Nodes) -> Self {
         let root = Branch::default();
         let mut spread = Self { now, demand, root, untried: Untried::None, checks: 0 };
         if demand.spread.is_empty() {
+            nodes.sort_for(demand);
             for place in nodes.with_service(&demand.service.service_id) {
                 if let Some(info) = nodes.at(place) {
                     spread.try_node(place, info);
@@ -101,7 +102,7 @@ impl<'a> Spread<'a> {
     /// one.
     fn next_untried(&mut self, nodes: &Nodes) -> Option<Place> {
         while let Untried::ByLoad(last) = self.untried {
-            let Some(next) = nodes.next_by_load(last) else {
+            let Some(next) = nodes.next_by_load(self.demand, last) else {
                 self.untried = Untried::None;
                 break;
             };
@@ -117,7 +118,7 @@ impl<'a> Spread<'a> {
                 continue;
             }
             self.checks += 1;
-            if filter::check(self.demand, info).is_ok() {
+            if filter::check_again(self.demand, info) {
                 return Some(place);
             }
         }
