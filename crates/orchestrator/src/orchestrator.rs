@@ -2,7 +2,7 @@
 //!
 //! Tasks come before services: a task that ended is replaced in its slot before the slots are counted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::SystemTime;
 
 use swarm_proto::id::IdSource;
@@ -25,6 +25,9 @@ pub struct Orchestrator {
     restarts: Restarts,
     updates: Updates,
     services: BTreeSet<String>,
+    /// Slots of services that are known to be empty: those of a large service are filled a portion at a time, without a
+    /// look at all of its tasks for each.
+    empty: BTreeMap<String, VecDeque<u64>>,
     /// Services that are gone and whose tasks are to go.
     deleted: BTreeSet<String>,
     /// Tasks that ended, or whose nodes cannot keep them.
@@ -45,6 +48,7 @@ impl Orchestrator {
             restarts: Restarts::new(ids),
             updates: Updates::default(),
             services: BTreeSet::new(),
+            empty: BTreeMap::new(),
             deleted: BTreeSet::new(),
             tasks: BTreeSet::new(),
             nodes: BTreeSet::new(),
@@ -64,6 +68,7 @@ impl ControlLoop for Orchestrator {
         self.restarts.resync(now, tables);
         self.updates.clear();
         self.updating.clear();
+        self.empty.clear();
         self.nodes.clear();
         self.returned.clear();
         self.services = tables.iter::<Service>().map(|service| service.id.clone()).collect();
@@ -115,9 +120,11 @@ impl Orchestrator {
     fn observe_service(&mut self, delta: &Delta<Service>) {
         match (&delta.old, &delta.new) {
             (_, Some(new)) => {
+                self.empty.remove(&new.id);
                 self.services.insert(new.id.clone());
             }
             (Some(old), None) => {
+                self.empty.remove(&old.id);
                 self.restarts.forget_service(&old.id);
                 self.services.remove(&old.id);
                 self.deleted.insert(old.id.clone());
@@ -142,6 +149,7 @@ impl Orchestrator {
             }
             // Somebody deleted a task that was to run: its slot is empty now.
             None if is_wanted(task) => {
+                self.empty.remove(&task.service_id);
                 self.services.insert(task.service_id.clone());
             }
             _ => {}
@@ -222,8 +230,16 @@ impl Orchestrator {
             match mode(&service) {
                 Some(Mode::Replicated(replicated)) => {
                     let replicas = replicated.replicas;
-                    if !replicated::reconcile(plan, restarts, updates, &service, replicas) {
-                        self.services.insert(id);
+                    let empty = match self.empty.remove(&id) {
+                        Some(mut empty) => {
+                            replicated::fill(plan, restarts, &service, &mut empty);
+                            empty
+                        }
+                        None => replicated::reconcile(plan, restarts, updates, &service, replicas),
+                    };
+                    if !empty.is_empty() {
+                        self.services.insert(id.clone());
+                        self.empty.insert(id, empty);
                     }
                 }
                 Some(Mode::Global(_)) => global::reconcile(plan, restarts, updates, &service),

@@ -16,6 +16,7 @@ mod demand;
 mod failures;
 mod filter;
 mod node;
+mod nodes;
 mod placing;
 mod scheduler;
 mod spread;
