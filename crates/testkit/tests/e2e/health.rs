@@ -86,15 +86,16 @@ fn health_outlives_the_daemon() {
     }
     let mut cluster = single();
     let engine = &cluster[0];
-    let flags = ["--name", "c", "--health-cmd", CHECK, "--health-interval", "200ms"];
+    let flags = ["--name", "checked", "--health-cmd", CHECK, "--health-interval", "200ms"];
     let run = ["run", "--detach"];
     engine.docker(&[&run[..], &flags, &[IMAGE, "sh", "-c", SERVER]].concat()).ok();
-    let status = ["inspect", "--format", "{{.State.Health.Status}}", "c"];
+    let status = ["inspect", "--format", "{{.State.Health.Status}}", "checked"];
     await_output(engine, &status, |status| status.trim() == "healthy");
+    cluster[0].kill();
     cluster[0].restart();
     let engine = &cluster[0];
     assert_eq!(engine.docker(&status).ok(), "healthy");
-    remove_file(engine, "c");
+    remove_file(engine, "checked");
     await_output(engine, &status, |status| status.trim() == "unhealthy");
     let off = ["run", "--detach", "--name", "off", "--no-healthcheck", IMAGE, "true"];
     engine.docker(&off).ok();

@@ -50,7 +50,7 @@ fn flags_are_seen_from_inside() {
          --dns-option ndots:3 --dns-search x.y --env A=1 --env-file {variables} --group 0 \
          --host db:10.0.0.9 --hostname h-{{{{.Task.Slot}}}}-{{{{.Node.Hostname}}}} --init \
          --limit-cpu 0.5 --limit-memory 64m --limit-pids 50 --reserve-cpu 0.1 \
-         --log-opt max-size=1m --mount type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=700 \
+         --log-driver json-file --log-opt max-size=1m --mount type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=700 \
          --mount type=bind,source={source},target=/b,readonly \
          --mount type=volume,source=v-{{{{.Service.Name}}}},target=/v,volume-label=x=y \
          --oom-score-adj 7 --read-only --stop-grace-period 500ms --stop-signal INT \
@@ -101,7 +101,6 @@ fn what_a_node_lacks_rejects_the_task() {
     for (name, flag, value, reason) in [
         ("isolation", "--isolation", "hyperv", "invalid isolation 'hyperv' on linux"),
         ("credential", "--credential-spec", "file://x", "credential specs are for Windows"),
-        ("log", "--log-opt", "nope=1", "unknown log opt 'nope' for json-file log driver"),
         ("subpath", "--mount", mount, "the option volume-subpath is not supported by this engine"),
         ("capability", "--cap-add", "NOPE", "unknown capability: \"CAP_NOPE\""),
         ("signal", "--stop-signal", "NOPE", "invalid signal: NOPE"),
@@ -109,10 +108,13 @@ fn what_a_node_lacks_rejects_the_task() {
         ("cpus", "--limit-cpu", "900", "range of CPUs is from 0.01 to"),
         ("folder", "--workdir", "x", "the working directory 'x' is invalid"),
         ("sysctl", "--sysctl", "vm.swappiness=1", "sysctl vm.swappiness is not in a separate"),
+        ("log", "--log-opt", "nope=1", "unknown log opt 'nope' for json-file log driver"),
     ] {
+        // The client sends the options of a log only together with its driver.
+        let driver = ["--log-driver", "json-file"];
         let create = ["service", "create", "--detach", "--restart-condition", "none"];
         let rest = ["--name", name, flag, value, IMAGE, "true"];
-        manager.docker(&[&create[..], &rest].concat()).ok();
+        manager.docker(&[&create[..], &driver, &rest].concat()).ok();
         let ps = ["service", "ps", "--no-trunc", "--format", "{{.CurrentState}} {{.Error}}", name];
         await_output(manager, &ps, |task| task.contains(reason));
     }

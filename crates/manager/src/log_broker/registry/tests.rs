@@ -134,3 +134,24 @@ fn following_adds_nodes_and_never_ends() {
     // A node that comes back serves it again.
     assert_eq!(told(&registry), ["n1", "n2", "n3", "n5"]);
 }
+
+/// A stream that follows goes on; each node that is lost is told once, with a task whose lines are missing.
+#[test]
+fn who_follows_is_told_of_gaps() {
+    let mut registry = with_listeners(&["n1", "n2"]);
+    registry.subscribe(message(service("s"), true), &tables());
+    let gap = |node_id: &str, task_id: &str, reason: &str| Gap {
+        node_id: node_id.into(),
+        task_id: task_id.into(),
+        reason: reason.into(),
+    };
+    assert_eq!(registry.take_gaps("sub"), [gap("n3", "t3", "node n3 is not available")]);
+    assert_eq!(registry.take_gaps("sub"), []);
+    registry.lose("n1");
+    registry.lose("n9");
+    assert_eq!(registry.take_gaps("sub"), [gap("n1", "t1", "node n1 disconnected unexpectedly")]);
+    assert_eq!(registry.outcome("sub"), None);
+    let mut registry = with_listeners(&["n1"]);
+    registry.subscribe(message(service("s"), false), &tables());
+    assert_eq!(registry.take_gaps("sub"), [], "who does not follow is told at the end");
+}
