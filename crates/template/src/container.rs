@@ -43,8 +43,7 @@ fn expand_mount(mount: &mut Mount, context: &Context) -> Result<(), Error> {
 fn expand_map(map: &mut HashMap<String, String>, context: &Context) -> Result<(), Error> {
     for (key, value) in map.iter_mut() {
         let expanded = context.expand(value);
-        *value =
-            expanded.map_err(|e| e.of(format!("expanding map entry {key:?}={value:?}")))?;
+        *value = expanded.map_err(|e| e.of(format!("expanding map entry {key:?}={value:?}")))?;
     }
     Ok(())
 }

@@ -164,7 +164,10 @@ impl<'a> Evaluator<'a> {
                 return Err(match &first.base {
                     Base::Dot | Base::Variable(_) if !first.fields.is_empty() => {
                         let name = first.fields.last().map_or("", String::as_str);
-                        self.fail(first, format!("{name} has arguments but cannot be invoked as function"))
+                        self.fail(
+                            first,
+                            format!("{name} has arguments but cannot be invoked as function"),
+                        )
                     }
                     _ => self.fail(
                         first,

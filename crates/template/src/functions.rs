@@ -73,10 +73,7 @@ fn join(words: &[Value]) -> Result<Value, String> {
         match word {
             Value::Text(text) => texts.push(text.as_str()),
             other => {
-                return Err(format!(
-                    "wrong type for value; expected string; got {}",
-                    other.kind()
-                ));
+                return Err(format!("wrong type for value; expected string; got {}", other.kind()));
             }
         }
     }

@@ -104,8 +104,7 @@ impl Context {
 
     fn root(&self) -> Value {
         let text = |text: &str| Value::Text(text.to_owned());
-        let platform =
-            vec![("Architecture", text(&self.architecture)), ("OS", text(&self.os))];
+        let platform = vec![("Architecture", text(&self.architecture)), ("OS", text(&self.os))];
         let service = vec![
             ("ID", text(&self.service_id)),
             ("Name", text(&self.service_name)),

@@ -64,17 +64,38 @@ fn refuses_in_gos_words() {
         format!("template: expansion:{place}: executing \"expansion\" at <{node}>: ")
     };
     for (template, expect) in [
-        ("{{.Service.Nope}}", format!("{}can't evaluate field Nope in type {service}", at("1:10", ".Service.Nope"))),
-        ("\nx{{.Nope}}", format!("{}can't evaluate field Nope in type *template.Context", at("2:3", ".Nope"))),
-        ("{{.Task.Slot.X}}", format!("{}can't evaluate field X in type string", at("1:7", ".Task.Slot.X"))),
-        ("{{.Service.Labels.c}}", format!("{}map has no entry for key \"c\"", at("1:10", ".Service.Labels.c"))),
+        (
+            "{{.Service.Nope}}",
+            format!("{}can't evaluate field Nope in type {service}", at("1:10", ".Service.Nope")),
+        ),
+        (
+            "\nx{{.Nope}}",
+            format!("{}can't evaluate field Nope in type *template.Context", at("2:3", ".Nope")),
+        ),
+        (
+            "{{.Task.Slot.X}}",
+            format!("{}can't evaluate field X in type string", at("1:7", ".Task.Slot.X")),
+        ),
+        (
+            "{{.Service.Labels.c}}",
+            format!("{}map has no entry for key \"c\"", at("1:10", ".Service.Labels.c")),
+        ),
         (
             "{{.Service.Labels \"a\"}}",
-            format!("{}Labels has arguments but cannot be invoked as function", at("1:10", ".Service.Labels")),
+            format!(
+                "{}Labels has arguments but cannot be invoked as function",
+                at("1:10", ".Service.Labels")
+            ),
         ),
-        ("{{range .Task.Slot}}{{end}}", format!("{}range can't iterate over 10", at("1:13", ".Task.Slot"))),
+        (
+            "{{range .Task.Slot}}{{end}}",
+            format!("{}range can't iterate over 10", at("1:13", ".Task.Slot")),
+        ),
         ("{{len 1}}", format!("{}error calling len: len of type int", at("1:2", "len"))),
-        ("{{eq 1 \"a\"}}", format!("{}error calling eq: incompatible types for comparison", at("1:2", "eq"))),
+        (
+            "{{eq 1 \"a\"}}",
+            format!("{}error calling eq: incompatible types for comparison", at("1:2", "eq")),
+        ),
         ("{{.Node.Hostname", "template: expansion:1: unclosed action".into()),
         ("{{nope}}", "template: expansion:1: function \"nope\" not defined".into()),
         ("{{$x}}", "template: expansion:1: undefined variable \"$x\"".into()),
@@ -115,8 +136,10 @@ fn ends_whatever_it_is_given() {
 /// No text makes the parser panic: pieces of templates in many orders.
 #[test]
 fn survives_nonsense() {
-    let pieces = ["{{", "}}", "{{-", " -}}", "/*", "*/", "if ", ".A", "$", ":=", "|", "(", ")",
-        "\"", "`", "é", "\n", "end", "else", "range ", "1", "-", "."];
+    let pieces = [
+        "{{", "}}", "{{-", " -}}", "/*", "*/", "if ", ".A", "$", ":=", "|", "(", ")", "\"", "`",
+        "é", "\n", "end", "else", "range ", "1", "-", ".",
+    ];
     let mut seed = 7u64;
     for _ in 0..20_000 {
         let mut text = String::new();

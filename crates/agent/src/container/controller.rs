@@ -12,7 +12,8 @@ use swarm_engine::registry::RegistryClient;
 use swarm_engine::{Engine, ErrorClass, LogOptions, LogSource, Verdict, WaitCondition};
 use swarm_proto::timestamp::{from_system_time, to_system_time};
 use swarm_proto::v1::{
-    ContainerStatus, LogAttr, LogMessage, LogStream, LogSubscriptionOptions, PortConfig, PortStatus, Task,
+    ContainerStatus, LogAttr, LogMessage, LogStream, LogSubscriptionOptions, PortConfig,
+    PortStatus, Task,
 };
 use tracing::{debug, info};
 

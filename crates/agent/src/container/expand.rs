@@ -76,7 +76,10 @@ mod tests {
                 Machine { hostname: "worker".into(), os: "linux".into(), architecture: "x".into() };
             let expanded = expand(&mut task, &machine);
             let hostname = super::super::spec::container_spec(&task).map(|spec| &*spec.hostname);
-            assert_eq!(expanded.map(|()| hostname.unwrap_or_default()), expect.map_err(str::to_owned));
+            assert_eq!(
+                expanded.map(|()| hostname.unwrap_or_default()),
+                expect.map_err(str::to_owned)
+            );
         };
         check(3, "{{.Node.Hostname}}-{{.Task.Slot}}", Ok("worker-3"));
         check(0, "{{.Task.Name}}.{{.Task.Slot}}", Ok("web.n1.t1.n1"));

@@ -105,12 +105,7 @@ mod tests {
             (Type::Bind, "/a", "/b", None),
             (Type::Volume, "", "/b", None),
             (Type::Volume, "v", "b", Some("invalid mount target, must be an absolute path: b")),
-            (
-                Type::Bind,
-                "a",
-                "/b",
-                Some("invalid bind mount source, must be an absolute path: a"),
-            ),
+            (Type::Bind, "a", "/b", Some("invalid bind mount source, must be an absolute path: a")),
             (
                 Type::Volume,
                 "/a",

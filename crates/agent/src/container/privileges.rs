@@ -87,8 +87,7 @@ mod tests {
                 Err("credential specs are for Windows containers, which this node can't run"),
             ),
         ] {
-            let spec =
-                ContainerSpec { privileges: Some(privileges), ..ContainerSpec::default() };
+            let spec = ContainerSpec { privileges: Some(privileges), ..ContainerSpec::default() };
             let options = security_options(&spec);
             let expect = expect
                 .map(|words: Vec<&str>| words.into_iter().map(str::to_owned).collect::<Vec<_>>())

@@ -65,10 +65,7 @@ pub(crate) fn create_body(task: &Task) -> Result<ContainerCreateBody, String> {
         open_stdin: Some(spec.open_stdin),
         labels: Some(labels(task, spec)),
         stop_signal: text(&spec.stop_signal),
-        stop_timeout: spec
-            .stop_grace_period
-            .as_ref()
-            .map(whole_seconds),
+        stop_timeout: spec.stop_grace_period.as_ref().map(whole_seconds),
         exposed_ports: exposed_ports(task),
         healthcheck: spec.healthcheck.as_ref().map(health),
         host_config: Some(host_config(task, spec)?),

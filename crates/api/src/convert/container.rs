@@ -47,7 +47,9 @@ fn dns_config(json: &wire::DnsConfig) -> Result<DnsConfig, ApiError> {
     let is_address = |server: &&String| server.parse::<std::net::IpAddr>().is_err();
     if let Some(server) = json.nameservers.iter().find(is_address) {
         // As Go's decoder says of such a field.
-        return Err(ApiError::invalid(format!("invalid JSON: ParseAddr({server:?}): unable to parse IP")));
+        return Err(ApiError::invalid(format!(
+            "invalid JSON: ParseAddr({server:?}): unable to parse IP"
+        )));
     }
     Ok(DnsConfig {
         nameservers: json.nameservers.clone(),

@@ -197,10 +197,7 @@ async fn wrong_specifications_never_reach_the_cluster() {
             r#"{"TaskTemplate":{"ContainerSpec":{"Mounts":[{"BindOptions":{"Propagation":"x"}}]}}}"#,
             "invalid MountPropagation: \"x\"",
         ),
-        (
-            r#"{"TaskTemplate":{"ContainerSpec":{"Isolation":"x"}}}"#,
-            "invalid Isolation: \"x\"",
-        ),
+        (r#"{"TaskTemplate":{"ContainerSpec":{"Isolation":"x"}}}"#, "invalid Isolation: \"x\""),
         (
             r#"{"TaskTemplate":{"ContainerSpec":{"Privileges":{"Seccomp":{"Mode":"x"}}}}}"#,
             "invalid Seccomp mode: \"x\"",
@@ -282,10 +279,7 @@ async fn wrong_types_are_refused_before_anything_else() {
             r#"{"TaskTemplate":{"Placement":{"Constraints":"node.role==x"}}}"#.to_owned(),
             "expected a sequence",
         ),
-        (
-            r#"{"TaskTemplate":{"RestartPolicy":{"MaxAttempts":-1}}}"#.to_owned(),
-            "expected u64",
-        ),
+        (r#"{"TaskTemplate":{"RestartPolicy":{"MaxAttempts":-1}}}"#.to_owned(), "expected u64"),
         ("[]".to_owned(), "expected an object"),
         ("".to_owned(), ""),
         ("{".to_owned(), "invalid JSON: "),

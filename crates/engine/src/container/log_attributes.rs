@@ -14,7 +14,9 @@ const TAG_NAMES: [(&str, fn(&Record) -> String); 6] = [
     ("{{.ID}}", |record| record.id.short().to_owned()),
     ("{{.FullID}}", |record| record.id.to_string()),
     ("{{.Name}}", |record| record.name.clone()),
-    ("{{.ImageID}}", |record| record.image_id.trim_start_matches("sha256:").chars().take(12).collect()),
+    ("{{.ImageID}}", |record| {
+        record.image_id.trim_start_matches("sha256:").chars().take(12).collect()
+    }),
     ("{{.ImageFullID}}", |record| record.image_id.clone()),
     ("{{.ImageName}}", |record| record.image.clone()),
 ];
@@ -33,7 +35,9 @@ pub(super) fn check(log: &HostConfigLogConfig) -> Result<()> {
     };
     let rest = TAG_NAMES.iter().fold(tag.clone(), |text, (name, _)| text.replace(name, ""));
     match rest.contains("{{") {
-        true => Err(Error::invalid(format!("the log opt tag={tag} is not supported by this engine"))),
+        true => {
+            Err(Error::invalid(format!("the log opt tag={tag} is not supported by this engine")))
+        }
         false => Ok(()),
     }
 }

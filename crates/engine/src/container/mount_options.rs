@@ -15,9 +15,8 @@ const TMPFS_OPTIONS: [&str; 2] = ["exec", "noexec"];
 /// Refuses options that don't belong to the mount's type, contradict each other, or that this engine lacks.
 pub(super) fn check(mount: &Mount) -> Result<()> {
     let Some(kind) = mount.typ else { return Ok(()) };
-    let invalid = |why: &str| {
-        Err(Error::invalid(format!("invalid mount config for type \"{kind}\": {why}")))
-    };
+    let invalid =
+        |why: &str| Err(Error::invalid(format!("invalid mount config for type \"{kind}\": {why}")));
     for (given, owner, field) in [
         (mount.bind_options.is_some(), MountType::BIND, "BindOptions"),
         (mount.volume_options.is_some(), MountType::VOLUME, "VolumeOptions"),

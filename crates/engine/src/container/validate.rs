@@ -265,10 +265,7 @@ mod tests {
                 json!({ "OomScoreAdj": 5000 }),
                 Some("Invalid value 5000, range for oom score adj is [-1000, 1000]".into()),
             ),
-            (
-                json!({ "Isolation": "hyperv" }),
-                Some("invalid isolation 'hyperv' on linux".into()),
-            ),
+            (json!({ "Isolation": "hyperv" }), Some("invalid isolation 'hyperv' on linux".into())),
             (json!({ "Memory": 1 }), Some("Minimum memory limit allowed is 6MB".into())),
             (
                 json!({ "AutoRemove": true, "RestartPolicy": { "Name": "always" } }),

@@ -210,10 +210,7 @@ mod tests {
             &["HEALTHCHECK --interval=2s --retries=4 CMD test -e /x"],
             r#"{"Healthcheck":{"Test":["CMD-SHELL","test -e /x"],"Interval":2000000000,"Retries":4}}"#,
         );
-        check(
-            &[r#"HEALTHCHECK CMD ["a","b"]"#],
-            r#"{"Healthcheck":{"Test":["CMD","a","b"]}}"#,
-        );
+        check(&[r#"HEALTHCHECK CMD ["a","b"]"#], r#"{"Healthcheck":{"Test":["CMD","a","b"]}}"#);
         check(&["HEALTHCHECK NONE"], r#"{"Healthcheck":{"Test":["NONE"]}}"#);
         check(&["LABEL \"a b\"=c"], r#"{"Labels":{"a b":"c"}}"#);
     }

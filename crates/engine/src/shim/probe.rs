@@ -216,7 +216,9 @@ fn watch(child: Pid, limit: Duration) -> String {
     loop {
         match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::Exited(_, code)) => return format!("exit {code}"),
-            Ok(WaitStatus::Signaled(_, signal, _)) => return format!("exit {}", 128 + signal as i32),
+            Ok(WaitStatus::Signaled(_, signal, _)) => {
+                return format!("exit {}", 128 + signal as i32);
+            }
             Err(_) => return "exit 255".to_owned(),
             Ok(_) => {}
         }

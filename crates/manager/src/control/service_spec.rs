@@ -3,8 +3,8 @@
 use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::task_spec::Runtime;
 use swarm_proto::v1::{
-    Annotations, GenericRuntimeSpec, Network, Placement, ResourceRequirements, Resources, RestartPolicy,
-    ServiceSpec, TaskSpec, UpdateConfig,
+    Annotations, GenericRuntimeSpec, Network, Placement, ResourceRequirements, Resources,
+    RestartPolicy, ServiceSpec, TaskSpec, UpdateConfig,
 };
 use swarm_scheduler::constraint;
 use swarm_store::{Object as _, Tables};

@@ -97,7 +97,9 @@ impl Registry {
     /// The node is known to be gone, whatever its connections look like.
     pub(super) fn lose(&mut self, node_id: &str) {
         self.listeners.remove(node_id);
-        for subscription in self.subscriptions.values_mut().filter(|s| s.nodes.contains_key(node_id)) {
+        for subscription in
+            self.subscriptions.values_mut().filter(|s| s.nodes.contains_key(node_id))
+        {
             subscription.done(node_id, Some(format!("node {node_id} disconnected unexpectedly")));
         }
     }

@@ -22,7 +22,14 @@ fn logs_come_from_all_nodes_and_name_what_is_missing() {
     let mut cluster = swarm(3);
     let manager = &cluster[0];
     let create = ["service", "create", "--detach", "--name", "talk", "--replicas", "3"];
-    let label = ["--container-label", "tier=front", "--log-driver", "json-file", "--log-opt", "labels=tier"];
+    let label = [
+        "--container-label",
+        "tier=front",
+        "--log-driver",
+        "json-file",
+        "--log-opt",
+        "labels=tier",
+    ];
     manager.docker(&[&create[..], &label, &[IMAGE, "sh", "-c", TALKER]].concat()).ok();
     await_running(manager, "talk", 3);
     let lines = |flags: &[&str]| {
