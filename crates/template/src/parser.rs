@@ -55,7 +55,7 @@ pub(crate) enum Base {
 
 /// How a list of nodes ended.
 #[derive(PartialEq)]
-enum End {
+enum Ending {
     Text,
     End,
     Else(Vec<Word>, usize),
@@ -65,9 +65,9 @@ enum End {
 pub(crate) fn parse(text: &str) -> Result<Vec<Node>, Error> {
     let mut parser = Parser { text, at: 0, variables: vec!["$".to_owned()], depth: 0, loops: 0 };
     match parser.list()? {
-        (nodes, End::Text) => Ok(nodes),
-        (_, End::End) => Err(parser.fail("unexpected {{end}}")),
-        (_, End::Else(..)) => Err(parser.fail("unexpected {{else}}")),
+        (nodes, Ending::Text) => Ok(nodes),
+        (_, Ending::End) => Err(parser.fail("unexpected {{end}}")),
+        (_, Ending::Else(..)) => Err(parser.fail("unexpected {{else}}")),
     }
 }
 
@@ -86,14 +86,14 @@ impl Parser<'_> {
     }
 
     /// Nodes up to the end of the text or of the block.
-    fn list(&mut self) -> Result<(Vec<Node>, End), Error> {
+    fn list(&mut self) -> Result<(Vec<Node>, Ending), Error> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             return Err(self.fail("the template is nested too deeply"));
         }
         let mut nodes = Vec::new();
         let end = loop {
-            let Some(words) = self.next_action(&mut nodes)? else { break End::Text };
+            let Some(words) = self.next_action(&mut nodes)? else { break Ending::Text };
             let mut line = Line { parser: self, words, next: 0 };
             line.skip_spaces();
             let keyword = match line.peek() {
@@ -104,13 +104,13 @@ impl Parser<'_> {
                 "end" => {
                     line.next += 1;
                     line.expect_end("end")?;
-                    break End::End;
+                    break Ending::End;
                 }
                 "else" => {
                     line.next += 1;
                     line.skip_spaces();
                     let next = line.next;
-                    break End::Else(line.words, next);
+                    break Ending::Else(line.words, next);
                 }
                 _ => nodes.push(line.node(&keyword)?),
             }
@@ -257,9 +257,9 @@ impl Line<'_, '_> {
         let (then, end) = self.parser.list()?;
         self.parser.loops -= usize::from(keyword == "range");
         let otherwise = match end {
-            End::Text => return Err(self.parser.fail("unexpected EOF")),
-            End::End => Vec::new(),
-            End::Else(words, next) => self.otherwise(keyword, words, next)?,
+            Ending::Text => return Err(self.parser.fail("unexpected EOF")),
+            Ending::End => Vec::new(),
+            Ending::Else(words, next) => self.otherwise(keyword, words, next)?,
         };
         self.parser.variables.truncate(scope);
         Ok(match keyword {
@@ -293,9 +293,9 @@ impl Line<'_, '_> {
         }
         line.expect_end("else")?;
         match self.parser.list()? {
-            (nodes, End::End) => Ok(nodes),
-            (_, End::Else(..)) => Err(self.parser.fail("expected end; found {{else}}")),
-            (_, End::Text) => Err(self.parser.fail("unexpected EOF")),
+            (nodes, Ending::End) => Ok(nodes),
+            (_, Ending::Else(..)) => Err(self.parser.fail("expected end; found {{else}}")),
+            (_, Ending::Text) => Err(self.parser.fail("unexpected EOF")),
         }
     }
 

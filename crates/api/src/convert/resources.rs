@@ -20,13 +20,17 @@ pub(crate) fn requirements(
     }
     Ok(v1::ResourceRequirements {
         limits,
-        reservations: json.reservations.as_ref().map(|r| v1::Resources {
-            nano_cpus: r.nano_cpus,
-            memory_bytes: r.memory_bytes,
-            generic: generic(&r.generic_resources),
-        }),
+        reservations: json.reservations.as_ref().map(reservations).transpose()?,
         swap_bytes: json.swap_bytes,
         memory_swappiness: json.memory_swappiness,
+    })
+}
+
+fn reservations(json: &wire::Resources) -> Result<v1::Resources, ApiError> {
+    Ok(v1::Resources {
+        nano_cpus: json.nano_cpus,
+        memory_bytes: json.memory_bytes,
+        generic: generic(&json.generic_resources)?,
     })
 }
 
@@ -59,19 +63,21 @@ pub(crate) fn resources_json(resources: &v1::Resources) -> wire::Resources {
     }
 }
 
-fn generic(list: &[wire::GenericResource]) -> Vec<v1::GenericResource> {
+fn generic(list: &[wire::GenericResource]) -> Result<Vec<v1::GenericResource>, ApiError> {
     let resource = |json: &wire::GenericResource| match (&json.discrete, &json.named) {
-        (Some(d), _) => Some(Resource::DiscreteResourceSpec(v1::DiscreteGenericResource {
+        (Some(d), None) => Ok(Resource::DiscreteResourceSpec(v1::DiscreteGenericResource {
             kind: d.kind.clone(),
             value: d.value,
         })),
-        (None, Some(n)) => Some(Resource::NamedResourceSpec(v1::NamedGenericResource {
+        (None, Some(n)) => Ok(Resource::NamedResourceSpec(v1::NamedGenericResource {
             kind: n.kind.clone(),
             value: n.value.clone(),
         })),
-        (None, None) => None,
+        _ => Err(ApiError::invalid(
+            "invalid generic resource: must be either a NamedResourceSpec or a DiscreteResourceSpec",
+        )),
     };
-    list.iter().map(|json| v1::GenericResource { resource: resource(json) }).collect()
+    list.iter().map(|json| Ok(v1::GenericResource { resource: Some(resource(json)?) })).collect()
 }
 
 pub(crate) fn generic_json(list: &[v1::GenericResource]) -> Vec<wire::GenericResource> {

@@ -51,7 +51,7 @@ fn task_spec(json: &wire::TaskSpec) -> Result<v1::TaskSpec, ApiError> {
         runtime: Some(Runtime::Container(container)),
         resources: json.resources.as_ref().map(resources::requirements).transpose()?,
         restart: json.restart_policy.as_ref().map(update::restart_policy).transpose()?,
-        placement: json.placement.as_ref().map(update::placement),
+        placement: json.placement.as_ref().map(update::placement).transpose()?,
         log_driver: json.log_driver.as_ref().map(driver),
         networks: json.networks.iter().map(attachment).collect(),
         force_update: json.force_update,

@@ -84,22 +84,24 @@ pub(crate) fn update_config_json(config: &v1::UpdateConfig) -> wire::UpdateConfi
     }
 }
 
-pub(crate) fn placement(json: &wire::Placement) -> v1::Placement {
+pub(crate) fn placement(json: &wire::Placement) -> Result<v1::Placement, ApiError> {
     let spread = |preference: &wire::Preference| {
-        let spread = preference.spread.as_ref()?;
+        let Some(spread) = &preference.spread else {
+            return Err(ApiError::invalid("invalid placement preference: only Spread is known"));
+        };
         let over = v1::SpreadOver { spread_descriptor: spread.spread_descriptor.clone() };
-        Some(v1::PlacementPreference { preference: Some(Preference::Spread(over)) })
+        Ok(v1::PlacementPreference { preference: Some(Preference::Spread(over)) })
     };
     let platform = |p: &wire::Platform| v1::Platform {
         architecture: p.architecture.clone(),
         os: p.os.clone(),
     };
-    v1::Placement {
+    Ok(v1::Placement {
         constraints: json.constraints.clone(),
-        preferences: json.preferences.iter().filter_map(spread).collect(),
+        preferences: json.preferences.iter().map(spread).collect::<Result<_, _>>()?,
         platforms: json.platforms.iter().map(platform).collect(),
         max_replicas: json.max_replicas,
-    }
+    })
 }
 
 pub(crate) fn placement_json(placement: &v1::Placement) -> wire::Placement {

@@ -197,6 +197,14 @@ async fn wrong_specifications_never_reach_the_cluster() {
             r#"{"TaskTemplate":{"ContainerSpec":{"Mounts":[{"BindOptions":{"Propagation":"x"}}]}}}"#,
             "invalid MountPropagation: \"x\"",
         ),
+        (
+            r#"{"TaskTemplate":{"ContainerSpec":{},"Placement":{"Preferences":[{"Pack":{}}]}}}"#,
+            "invalid placement preference: only Spread is known",
+        ),
+        (
+            r#"{"TaskTemplate":{"ContainerSpec":{},"Resources":{"Reservations":{"GenericResources":[{}]}}}}"#,
+            "invalid generic resource",
+        ),
         (r#"{"TaskTemplate":{"ContainerSpec":{"Isolation":"x"}}}"#, "invalid Isolation: \"x\""),
         (
             r#"{"TaskTemplate":{"ContainerSpec":{"Privileges":{"Seccomp":{"Mode":"x"}}}}}"#,

@@ -9,8 +9,11 @@ use super::Record;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 
-/// What a tag can name, and what it is for a container.
-const TAG_NAMES: [(&str, fn(&Record) -> String); 6] = [
+/// A name in a tag, and what it is for a container.
+type TagName = (&'static str, fn(&Record) -> String);
+
+/// What a tag can name.
+const TAG_NAMES: [TagName; 6] = [
     ("{{.ID}}", |record| record.id.short().to_owned()),
     ("{{.FullID}}", |record| record.id.to_string()),
     ("{{.Name}}", |record| record.name.clone()),
@@ -60,7 +63,7 @@ fn attributes(record: &Record) -> Vec<(String, String)> {
         attributes.extend(value.map(|value| (key, value.to_owned())));
     }
     if let Some(tag) = options.get("tag").filter(|tag| !tag.is_empty()) {
-        let said = |text: String, (name, of): &(&str, fn(&Record) -> String)| {
+        let said = |text: String, (name, of): &TagName| {
             if text.contains(name) { text.replace(name, &of(record)) } else { text }
         };
         attributes.push(("tag".to_owned(), TAG_NAMES.iter().fold(tag.clone(), said)));

@@ -76,6 +76,39 @@ fn a_check_that_hangs_is_killed_and_fails_the_task() {
     assert_eq!(said.trim(), "Health check exceeded timeout (300ms): before");
 }
 
+/// A check is run as the container's own process is: with its user, rights, filters, limits, cgroups and namespaces.
+#[test]
+fn a_check_is_no_more_than_its_container() {
+    if !can_run() {
+        return;
+    }
+    let cluster = single();
+    let engine = &cluster[0];
+    let same = "for of in 1 self; do
+            grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp):' /proc/$of/status
+            cat /proc/$of/cgroup /proc/$of/limits; tr '\\0' '\\n' < /proc/$of/environ | sort
+            for ns in mnt pid net ipc uts cgroup; do readlink /proc/$of/ns/$ns; done; readlink /proc/$of/cwd
+        done > /tmp/both
+        half=$(($(wc -l < /tmp/both) / 2))
+        head -n $half /tmp/both > /tmp/first; tail -n $half /tmp/both > /tmp/second
+        diff /tmp/first /tmp/second";
+    for (name, flags) in [
+        ("usual", &["--env", "A=1"][..]),
+        ("root", &["--cap-drop", "ALL", "--workdir", "/var", "--ulimit", "nofile=77:88"]),
+        ("nobody", &["--user", "nobody", "--security-opt", "no-new-privileges"]),
+        ("host", &["--network", "host", "--security-opt", "seccomp=unconfined"]),
+    ] {
+        let check = ["--health-cmd", same, "--health-interval", "200ms"];
+        let run = ["run", "--detach", "--name", name];
+        let sleep = [IMAGE, "sh", "-c", "while :; do sleep 0.1; done"];
+        engine.docker(&[&run[..], flags, &check, &sleep].concat()).ok();
+        let health = "{{.State.Health.Status}} {{range .State.Health.Log}}{{.Output}}{{end}}";
+        let inspect = ["inspect", "--format", health, name];
+        let found = await_output(engine, &inspect, |health| !health.starts_with("starting"));
+        assert!(found.starts_with("healthy"), "{name}: {found}");
+    }
+}
+
 /// `docker run` has them too; the daemon's restart changes nothing of what is known, and probing goes on.
 #[test]
 fn health_outlives_the_daemon() {
