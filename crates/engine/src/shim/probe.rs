@@ -38,11 +38,17 @@ pub(super) fn run(args: &[String]) -> i32 {
     let [bundle, pid, milliseconds, command @ ..] = args else { return 2 };
     let (Ok(pid), Ok(milliseconds)) = (pid.parse(), milliseconds.parse()) else { return 2 };
     sys::set_name(c"swarm-probe");
-    let outcome = prepare(Path::new(bundle), pid, command.to_vec()).and_then(spawn);
+    let outcome = prepare(Path::new(bundle), pid, command.to_vec()).and_then(|entry| {
+        // Within the container's namespaces the file's name would be the container's.
+        let pid_file = matches!(entry, Entry::Foreign(_)).then(pid_file);
+        spawn(entry).map(|child| (Pid::from_raw(child), pid_file))
+    });
     match outcome {
-        Ok(child) => {
+        Ok((child, pid_file)) => {
             report("started");
-            report(&watch(Pid::from_raw(child), Duration::from_millis(milliseconds)));
+            let pid_file = pid_file.as_deref();
+            report(&watch(child, pid_file, Duration::from_millis(milliseconds)));
+            let _ = pid_file.map(fs::remove_file);
             0
         }
         Err(failure) => {
@@ -61,6 +67,11 @@ fn report(line: &str) {
     let _ = io::stdout().flush();
 }
 
+/// Where an external runtime leaves the PID of what it executes for this process, in the bundle.
+fn pid_file() -> String {
+    format!("probe-{}.pid", std::process::id())
+}
+
 /// What is to be executed, and how.
 enum Entry {
     /// By ourselves, inside the namespaces that this process has joined.
@@ -75,7 +86,8 @@ fn prepare(bundle: &Path, pid: i32, command: Vec<String>) -> Result<Entry, Failu
     let config: ShimConfig =
         serde_json::from_slice(&text).map_err(|e| internal(CONFIG_FILE, e.into()))?;
     if let Some(runtime) = &config.runtime {
-        return Ok(Entry::Foreign(runtime::exec_arguments(runtime, &config.id, command)));
+        let arguments = runtime::exec_arguments(runtime, &config.id, &pid_file(), command);
+        return Ok(Entry::Foreign(arguments));
     }
     let mut spec =
         Spec::load("config.json").map_err(|e| internal("config.json", io::Error::other(e)))?;
@@ -208,8 +220,17 @@ fn assume(spec: &Spec) -> Result<(), Failure> {
     sys::die_with_parent().map_err(failed("parent"))
 }
 
+/// Kills the command with its descendants, since it leads a session; what a runtime executes leads one of its own.
+fn kill_command(child: Pid, pid_file: Option<&str>) {
+    let executed = pid_file.and_then(|file| fs::read_to_string(file).ok());
+    let executed = executed.and_then(|pid| pid.trim().parse().ok()).filter(|pid| *pid > 1);
+    for leader in executed.map(Pid::from_raw).into_iter().chain([child]) {
+        let _ = killpg(leader, Signal::SIGKILL);
+    }
+}
+
 /// Waits for the command's end; kills it when the time is up. The last line of the report.
-fn watch(child: Pid, limit: Duration) -> String {
+fn watch(child: Pid, pid_file: Option<&str>, limit: Duration) -> String {
     let deadline = Instant::now() + limit;
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGCHLD);
@@ -224,8 +245,7 @@ fn watch(child: Pid, limit: Duration) -> String {
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            // It leads a session, so that its descendants go with it.
-            let _ = killpg(child, Signal::SIGKILL);
+            kill_command(child, pid_file);
             let _ = waitpid(child, None);
             return "timeout".to_owned();
         }

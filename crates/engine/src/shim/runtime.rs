@@ -131,9 +131,15 @@ pub(super) fn external(runtime: &Path, config: &ShimConfig) -> Result<Launched, 
     output.launched(pid)
 }
 
-/// The command line by which an external runtime executes a command in the container of the present directory.
-pub(super) fn exec_arguments(runtime: &Path, id: &str, command: Vec<String>) -> Vec<String> {
-    let fixed = ["--root", STATE_DIR, "exec", id].map(str::to_owned);
+/// The command line by which an external runtime executes a command in the container of the present directory, and
+/// tells its PID.
+pub(super) fn exec_arguments(
+    runtime: &Path,
+    id: &str,
+    pid_file: &str,
+    command: Vec<String>,
+) -> Vec<String> {
+    let fixed = ["--root", STATE_DIR, "exec", "--pid-file", pid_file, id].map(str::to_owned);
     let runtime = runtime.to_string_lossy().into_owned();
     [runtime].into_iter().chain(fixed).chain(command).collect()
 }

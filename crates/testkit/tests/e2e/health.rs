@@ -84,7 +84,7 @@ fn a_check_is_no_more_than_its_container() {
     }
     let cluster = single();
     let engine = &cluster[0];
-    let same = "for of in 1 self; do
+    let same = "for of in 1 $$; do
             grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp):' /proc/$of/status
             cat /proc/$of/cgroup /proc/$of/limits; tr '\\0' '\\n' < /proc/$of/environ | sort
             for ns in mnt pid net ipc uts cgroup; do readlink /proc/$of/ns/$ns; done; readlink /proc/$of/cwd
