@@ -33,7 +33,7 @@ const HEARTBEAT_ANSWER_MAX: Duration = Duration::from_secs(10);
 /// A period of zero would be a busy loop.
 const PERIOD_MIN: Duration = Duration::from_millis(50);
 /// While beats on their own path are answered, those on the session's connection only show that it works.
-const SPARE_PERIODS: u32 = 2;
+const SPARE_PERIODS: u32 = 6;
 /// The header by which our dispatcher knows our agents, whom it may tell a shorter period.
 const AGENT_HEADER: &str = "swarm-agent";
 /// A stock manager's assignments may come in one message, which outgrows gRPC's usual 4 MiB.

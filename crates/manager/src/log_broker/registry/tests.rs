@@ -148,6 +148,7 @@ fn who_follows_is_told_of_gaps() {
     assert_eq!(registry.take_gaps("sub"), [gap("n3", "t3", "node n3 is not available")]);
     assert_eq!(registry.take_gaps("sub"), []);
     registry.lose("n1");
+    registry.lose("n1");
     registry.lose("n9");
     assert_eq!(registry.take_gaps("sub"), [gap("n1", "t1", "node n1 disconnected unexpectedly")]);
     assert_eq!(registry.outcome("sub"), None);
