@@ -22,12 +22,21 @@ struct Subscription {
     message: SubscriptionMessage,
     /// The nodes that have logs to send, each with one of the tasks; one that does not follow loses them as they
     /// finish.
-    nodes: BTreeMap<String, String>,
+    nodes: BTreeMap<String, Source>,
     pending_tasks: BTreeSet<String>,
     /// What is missing, in the order in which it turned out; no reason is kept twice.
     errors: Vec<String>,
     /// What a client that follows has not been told yet.
     gaps: Vec<Gap>,
+    /// The nodes that it has been told of, until they listen again.
+    told: BTreeSet<String>,
+}
+
+/// A task whose lines a node has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Source {
+    pub(super) service_id: String,
+    pub(super) task_id: String,
 }
 
 /// Lines of a node are missing from here on, in a stream that goes on.
@@ -35,7 +44,7 @@ struct Subscription {
 pub(super) struct Gap {
     pub(super) node_id: String,
     /// One of the tasks whose lines are missing.
-    pub(super) task_id: String,
+    pub(super) source: Source,
     pub(super) reason: String,
 }
 
@@ -48,6 +57,7 @@ impl Registry {
             pending_tasks: BTreeSet::new(),
             errors: Vec::new(),
             gaps: Vec::new(),
+            told: BTreeSet::new(),
             message,
         };
         subscription.select(tables);
@@ -84,6 +94,9 @@ impl Registry {
 
     /// A node listens for subscriptions. Whether that is news for another stream: an older one of the node.
     pub(super) fn connect(&mut self, node_id: &str, listener: ListenerId) -> bool {
+        for subscription in self.subscriptions.values_mut() {
+            subscription.told.remove(node_id);
+        }
         self.listeners.insert(node_id.to_owned(), listener).is_some()
     }
 
@@ -97,12 +110,10 @@ impl Registry {
 
     /// The node is known to be gone, whatever its connections look like. Whether that is news for any stream.
     pub(super) fn lose(&mut self, node_id: &str) -> bool {
-        let was_listening = self.listeners.remove(node_id).is_some();
-        let mut is_news = was_listening;
+        let mut is_news = self.listeners.remove(node_id).is_some();
         let concerned = self.subscriptions.values_mut().filter(|s| s.nodes.contains_key(node_id));
-        // Who follows has been told of a node that was gone already.
-        for subscription in concerned.filter(|s| was_listening || !s.follows()) {
-            subscription.done(node_id, Some(format!("node {node_id} disconnected unexpectedly")));
+        for subscription in concerned {
+            subscription.done(node_id, Some(lost(node_id)));
             is_news = true;
         }
         is_news
@@ -121,6 +132,8 @@ impl Registry {
     /// The node has sent all that it has, or failed to.
     pub(super) fn done(&mut self, id: &str, node_id: &str, error: Option<String>) {
         if let Some(subscription) = self.subscriptions.get_mut(id) {
+            // In a stream that goes on it matters who is missing, not what the connection's last words were.
+            let error = if subscription.follows() { error.map(|_| lost(node_id)) } else { error };
             subscription.done(node_id, error);
         }
     }
@@ -156,7 +169,7 @@ impl Subscription {
 
     fn select(&mut self, tables: &Tables) {
         let selector = self.message.selector.clone().unwrap_or_default();
-        self.nodes.extend(selector.node_ids.into_iter().map(|id| (id, String::new())));
+        self.nodes.extend(selector.node_ids.into_iter().map(|id| (id, Source::default())));
         for task in selector.task_ids.iter().filter_map(|id| tables.get::<Task>(id)) {
             self.add(task);
         }
@@ -182,17 +195,18 @@ impl Subscription {
             return false;
         }
         self.pending_tasks.remove(&task.id);
-        self.nodes.insert(task.node_id.clone(), task.id.clone()).is_none()
+        let source = Source { service_id: task.service_id.clone(), task_id: task.id.clone() };
+        self.nodes.insert(task.node_id.clone(), source).is_none()
     }
 
     fn done(&mut self, node_id: &str, error: Option<String>) {
         if self.follows() {
-            let task_id = self.nodes.get(node_id).cloned().unwrap_or_default();
-            self.gaps.extend(error.map(|reason| Gap {
-                node_id: node_id.to_owned(),
-                task_id,
-                reason,
-            }));
+            let source = self.nodes.get(node_id).cloned().unwrap_or_default();
+            if let Some(reason) = error
+                && self.told.insert(node_id.to_owned())
+            {
+                self.gaps.push(Gap { node_id: node_id.to_owned(), source, reason });
+            }
             return;
         }
         if let Some(error) = error.filter(|error| !self.errors.contains(error)) {
@@ -213,6 +227,10 @@ impl Subscription {
             reasons.join(", ")
         ))
     }
+}
+
+fn lost(node_id: &str) -> String {
+    format!("node {node_id} disconnected unexpectedly")
 }
 
 fn state(task: &Task) -> i32 {

@@ -72,9 +72,9 @@ pub(super) async fn serve(
 fn warning(gap: Gap) -> LogMessage {
     LogMessage {
         context: Some(LogContext {
+            service_id: gap.source.service_id,
             node_id: gap.node_id,
-            task_id: gap.task_id,
-            ..LogContext::default()
+            task_id: gap.source.task_id,
         }),
         timestamp: Some(from_system_time(SystemTime::now())),
         stream: LogStream::Stderr.into(),

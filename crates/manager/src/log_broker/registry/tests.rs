@@ -142,7 +142,7 @@ fn who_follows_is_told_of_gaps() {
     registry.subscribe(message(service("s"), true), &tables());
     let gap = |node_id: &str, task_id: &str, reason: &str| Gap {
         node_id: node_id.into(),
-        task_id: task_id.into(),
+        source: Source { service_id: "s".into(), task_id: task_id.into() },
         reason: reason.into(),
     };
     assert_eq!(registry.take_gaps("sub"), [gap("n3", "t3", "node n3 is not available")]);
@@ -150,6 +150,11 @@ fn who_follows_is_told_of_gaps() {
     registry.lose("n1");
     registry.lose("n1");
     registry.lose("n9");
+    assert_eq!(registry.take_gaps("sub"), [gap("n1", "t1", "node n1 disconnected unexpectedly")]);
+    registry.done("sub", "n1", Some("connection reset".into()));
+    assert_eq!(registry.take_gaps("sub"), [], "told already");
+    registry.connect("n1", 7);
+    registry.done("sub", "n1", Some("connection reset".into()));
     assert_eq!(registry.take_gaps("sub"), [gap("n1", "t1", "node n1 disconnected unexpectedly")]);
     assert_eq!(registry.outcome("sub"), None);
     let mut registry = with_listeners(&["n1"]);
