@@ -11,6 +11,7 @@ use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::{
     Node, NodeStatus, ReplicatedJob, Service, Task, TaskState, Version, node_status,
 };
+use swarm_store::PORTION;
 
 use crate::dirty::{placement, suits};
 use crate::plan::Plan;
@@ -18,13 +19,16 @@ use crate::restart::Restarts;
 use crate::slot::SlotKey;
 use crate::task::{availability, is_invalid, mode, observed, status_time};
 
-/// Starts as many tasks as may run at a time, until all completions are reached or under way.
+/// New tasks that one plan holds of a job, as of a replicated service.
+const NEW_MAX: usize = 4 * PORTION;
+
+/// Starts as many tasks as may run at a time, until all completions are reached or under way; whether that is all.
 pub(crate) fn reconcile_replicated(
     plan: &mut Plan,
     restarts: &mut Restarts,
     service: &Service,
     job: &ReplicatedJob,
-) {
+) -> bool {
     let taken = taken_slots(plan, restarts, service);
     let running = taken.values().filter(|running| **running).count() as u64;
     let allowed = job.total_completions.saturating_sub(taken.len() as u64);
@@ -32,9 +36,10 @@ pub(crate) fn reconcile_replicated(
     let numbers: BTreeSet<_> = taken.keys().map(|slot| slot.number).collect();
     let free = (1..).filter(|number| !numbers.contains(number));
     let count = usize::try_from(count).unwrap_or(usize::MAX);
-    for number in free.take(count).collect::<Vec<_>>() {
+    for number in free.take(count.min(NEW_MAX)) {
         add(plan, restarts, service, number, String::new());
     }
+    count <= NEW_MAX
 }
 
 /// Starts a task on every fit node that has none of this iteration.
@@ -105,7 +110,12 @@ fn iteration(service: &Service) -> Version {
     status.and_then(|status| status.job_iteration).unwrap_or_default()
 }
 
-fn is_complete(task: &Task) -> bool {
+/// Whether a task belongs to the newest iteration of a job.
+pub(crate) fn is_of_iteration(task: &Task, service: &Service) -> bool {
+    task.job_iteration.is_some() && task.job_iteration == Some(iteration(service))
+}
+
+pub(crate) fn is_complete(task: &Task) -> bool {
     observed(task) == TaskState::Complete as i32
 }
 

@@ -3,6 +3,7 @@
 //! Tasks come before services: a task that ended is replaced in its slot before the slots are counted.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use swarm_proto::id::IdSource;
@@ -33,6 +34,8 @@ pub struct Orchestrator {
     nodes: BTreeSet<String>,
     /// Nodes that were down and are back.
     returned: BTreeSet<String>,
+    /// Tasks of updated services that came up.
+    came_up: BTreeSet<String>,
     /// Services whose tasks changed while an update is under way.
     updating: BTreeSet<String>,
     is_behind: bool,
@@ -49,6 +52,7 @@ impl Orchestrator {
             tasks: BTreeSet::new(),
             nodes: BTreeSet::new(),
             returned: BTreeSet::new(),
+            came_up: BTreeSet::new(),
             updating: BTreeSet::new(),
             is_behind: false,
         }
@@ -64,6 +68,7 @@ impl ControlLoop for Orchestrator {
         self.restarts.resync(now, tables);
         self.updates.clear();
         self.updating.clear();
+        self.came_up.clear();
         self.nodes.clear();
         self.returned.clear();
         self.services = tables.iter::<Service>().map(|service| service.id.clone()).collect();
@@ -95,6 +100,9 @@ impl ControlLoop for Orchestrator {
         updating.extend(self.restarts.expire(&mut plan));
         self.reconcile(&mut plan);
         updating.extend(self.updates.due(now));
+        for task in std::mem::take(&mut self.came_up) {
+            self.updates.settle(&mut plan, &task);
+        }
         for service in updating {
             self.updates.step(&mut plan, &mut self.restarts, &service);
         }
@@ -131,6 +139,9 @@ impl Orchestrator {
         self.restarts.observe_task(&task.id);
         if self.updates.is_running(&task.service_id) {
             self.updating.insert(task.service_id.clone());
+        }
+        if came_up(delta) && is_updated(tables, task) {
+            self.came_up.insert(task.id.clone());
         }
         match &delta.new {
             Some(new) if needs_look(tables, new) => {
@@ -228,7 +239,9 @@ impl Orchestrator {
                 }
                 Some(Mode::Global(_)) => global::reconcile(plan, restarts, updates, &service),
                 Some(Mode::ReplicatedJob(job)) => {
-                    jobs::reconcile_replicated(plan, restarts, &service, job)
+                    if !jobs::reconcile_replicated(plan, restarts, &service, job) {
+                        self.services.insert(id);
+                    }
                 }
                 Some(Mode::GlobalJob(_)) => jobs::reconcile_global(plan, restarts, &service),
                 None => {}
@@ -271,6 +284,19 @@ fn needs_look(tables: &Tables, task: &Task) -> bool {
             && tables.get::<Node>(&task.node_id).is_none_or(|node| is_invalid(node))
     };
     is_wanted(task) && !has_completed_job(task) && (is_dead(task) || loses_node())
+}
+
+/// Whether this change is the one by which the task came up.
+fn came_up(delta: &Delta<Task>) -> bool {
+    let is_up = |task: &Option<Arc<Task>>| {
+        task.as_ref().is_some_and(|task| observed(task) == TaskState::Running as i32)
+    };
+    is_up(&delta.new) && !is_up(&delta.old)
+}
+
+/// Whether the task's service was ever updated since its specification was last asked for.
+fn is_updated(tables: &Tables, task: &Task) -> bool {
+    tables.get::<Service>(&task.service_id).is_some_and(|service| service.update_status.is_some())
 }
 
 fn has_completed_job(task: &Task) -> bool {

@@ -17,7 +17,7 @@ use swarm_proto::v1::{Node, Service, Task, TaskState, UpdateStatus, update_statu
 use swarm_store::Tables;
 
 use crate::defaults::restart_delay;
-use crate::delay::{Delay, OLD_TASK_TIMEOUT};
+use crate::delay::{Delay, OLD_TASK_TIMEOUT, stopping};
 use crate::history::History;
 use crate::plan::Plan;
 use crate::slot::SlotKey;
@@ -205,6 +205,11 @@ impl Restarts {
                 self.due.insert((next, id.to_owned()));
                 return false;
             }
+            if let Some(delay) = self.next_predecessor(plan, &task) {
+                self.remove(id);
+                self.insert(id, delay);
+                return false;
+            }
             // The tasks of a job are started to be completed.
             let state =
                 if task.job_iteration.is_some() { TaskState::Complete } else { TaskState::Running };
@@ -219,6 +224,15 @@ impl Restarts {
             self.restart(plan, &service, &task);
         }
         true
+    }
+
+    /// A delay that waited for one task goes on where another of the slot has not stopped: an update that is superseded
+    /// by the next leaves several behind.
+    fn next_predecessor(&self, plan: &Plan, task: &Task) -> Option<Delay> {
+        let delay = self.delays.get(&task.id)?;
+        let (_, until) = delay.wait_for.as_ref().filter(|(_, until)| plan.now < *until)?;
+        let next = stopping(&plan.tables, &SlotKey::of(task), &task.id)?;
+        Some(Delay { wait_for: Some((next.id.clone(), *until)), ..delay.clone() })
     }
 
     fn insert(&mut self, id: &str, delay: Delay) {

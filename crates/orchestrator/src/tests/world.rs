@@ -112,7 +112,13 @@ impl World {
 
     /// Lets every agent that is up take each of its tasks one step towards what is desired; whether any did.
     pub(crate) fn agents(&mut self) -> bool {
-        let tasks: Vec<Arc<Task>> = self.tables.iter::<Task>().cloned().collect();
+        self.agents_with(|_| true)
+    }
+
+    /// Lets agents take those of their tasks a step that are picked.
+    pub(crate) fn agents_with(&mut self, mut picks: impl FnMut(&Task) -> bool) -> bool {
+        let tasks: Vec<Arc<Task>> =
+            self.tables.iter::<Task>().filter(|task| picks(task)).cloned().collect();
         let mut moved = false;
         for task in tasks {
             let up = self
@@ -162,6 +168,11 @@ impl World {
         }
         self.now = end;
         self.settle();
+    }
+
+    /// Lets time pass at once, without anybody looking in between.
+    pub(crate) fn skip(&mut self, duration: Duration) {
+        self.now += duration;
     }
 
     /// A change of leader: new loops, that know nothing but the tables.
