@@ -52,7 +52,7 @@ impl Delay {
         let delay = restart_delay(task);
         let start_at =
             since.map_or(now + delay, |since| to_system_time(since) + delay).min(now + delay);
-        let predecessor = stopping(tables, &SlotKey::of(task), &task.id);
+        let predecessor = stopping(tables, &SlotKey::find(tables, task), &task.id);
         let wait_for = predecessor.map(|other| (other.id.clone(), now + OLD_TASK_TIMEOUT));
         Self { start_at, wait_for, failed: is_dead(task) }
     }

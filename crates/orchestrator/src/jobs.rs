@@ -1,6 +1,6 @@
 //! Jobs: tasks that are run to completion, so many of them in all (replicated) or one per node (global).
 //!
-//! A job may be run again, as another iteration; only tasks of the newest one count. Each slot of a replicated job
+//! Slots of jobs are numbered from 0: the CLI counts them so, and waits for ever for one that it does not find. A job may be run again, as another iteration; only tasks of the newest one count. Each slot of a replicated job
 //! completes once. A slot whose task failed for good under its restart policy is given up, not filled again. Mirrors SwarmKit's `manager/orchestrator/jobs`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,7 +34,7 @@ pub(crate) fn reconcile_replicated(
     let allowed = job.total_completions.saturating_sub(taken.len() as u64);
     let count = job.max_concurrent.saturating_sub(running).min(allowed);
     let numbers: BTreeSet<_> = taken.keys().map(|slot| slot.number).collect();
-    let free = (1..).filter(|number| !numbers.contains(number));
+    let free = (0..).filter(|number| !numbers.contains(number));
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     for number in free.take(count.min(NEW_MAX)) {
         add(plan, restarts, service, number, String::new());
@@ -77,7 +77,7 @@ pub(crate) fn restart(
 fn taken_slots(plan: &mut Plan, restarts: &Restarts, service: &Service) -> BTreeMap<SlotKey, bool> {
     let mut slots: BTreeMap<SlotKey, Vec<Arc<Task>>> = BTreeMap::new();
     for task in current_tasks(plan, service) {
-        slots.entry(SlotKey::of(&task)).or_default().push(task);
+        slots.entry(SlotKey::of(service, &task)).or_default().push(task);
     }
     let taken = slots.into_iter().filter_map(|(slot, tasks)| {
         if tasks.iter().any(|task| is_complete(task)) {

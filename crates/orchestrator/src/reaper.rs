@@ -37,7 +37,7 @@ impl ControlLoop for Reaper {
         *self = Self::default();
         // Where nothing died, nothing is too many.
         for task in tables.iter::<Task>().filter(|task| is_history(task)) {
-            self.note(task);
+            self.note(tables, task);
         }
     }
 
@@ -45,7 +45,7 @@ impl ControlLoop for Reaper {
         match change {
             Change::Task(delta) => {
                 if let Some(task) = &delta.new {
-                    self.note(task);
+                    self.note(tables, task);
                 }
             }
             // A lower limit takes effect at once.
@@ -54,7 +54,7 @@ impl ControlLoop for Reaper {
                     cluster.as_ref().and_then(|cluster| retention(cluster))
                 };
                 if limit(&delta.old) != limit(&delta.new) {
-                    tables.iter::<Task>().for_each(|task| self.note(task));
+                    tables.iter::<Task>().for_each(|task| self.note(tables, task));
                 }
             }
             _ => {}
@@ -81,11 +81,11 @@ impl ControlLoop for Reaper {
 }
 
 impl Reaper {
-    fn note(&mut self, task: &Task) {
+    fn note(&mut self, tables: &Tables, task: &Task) {
         if is_removable(task) {
             self.tasks.insert(task.id.clone());
         } else if !task.service_id.is_empty() {
-            self.slots.insert(SlotKey::of(task));
+            self.slots.insert(SlotKey::find(tables, task));
         }
     }
 }

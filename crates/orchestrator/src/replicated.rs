@@ -46,7 +46,9 @@ pub(crate) fn reconcile(
         let mut order = by_worth(std::mem::take(&mut running));
         // With all that came before them.
         let surplus = order.split_off(wanted);
-        for slot in surplus.iter().filter_map(|tasks| tasks.first()).map(|task| SlotKey::of(task)) {
+        for slot in
+            surplus.iter().filter_map(|tasks| tasks.first()).map(|task| SlotKey::of(service, task))
+        {
             let tasks = slot.tasks(&plan.tables);
             remove(plan, &tasks);
         }

@@ -138,9 +138,9 @@ impl Restarts {
         let replacement = Task {
             desired_state: TaskState::Ready as i32,
             job_iteration: task.job_iteration,
-            ..self.new_task(plan, service, &SlotKey::of(task))
+            ..self.new_task(plan, service, &SlotKey::of(service, task))
         };
-        self.history.record(plan.now, &replacement);
+        self.history.record(plan.now, &SlotKey::of(service, &replacement), &replacement);
         let id = replacement.id.clone();
         plan.create_task(replacement);
         self.delay_start(plan, &id, predecessor.as_deref(), delay);
@@ -231,7 +231,7 @@ impl Restarts {
     fn next_predecessor(&self, plan: &Plan, task: &Task) -> Option<Delay> {
         let delay = self.delays.get(&task.id)?;
         let (_, until) = delay.wait_for.as_ref().filter(|(_, until)| plan.now < *until)?;
-        let next = stopping(&plan.tables, &SlotKey::of(task), &task.id)?;
+        let next = stopping(&plan.tables, &SlotKey::find(&plan.tables, task), &task.id)?;
         Some(Delay { wait_for: Some((next.id.clone(), *until)), ..delay.clone() })
     }
 

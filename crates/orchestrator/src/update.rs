@@ -139,7 +139,7 @@ impl Updates {
         {
             return;
         }
-        for other in SlotKey::of(&task).tasks(&plan.tables) {
+        for other in SlotKey::of(&service, &task).tasks(&plan.tables) {
             if other.id != task.id && is_runnable(&other) {
                 plan.desire(&other.id, TaskState::Shutdown);
             }
@@ -159,5 +159,9 @@ fn dirty_slots(plan: &Plan, service: &Service, slots: &[Vec<Arc<Task>>]) -> VecD
     let mut dirty: Vec<_> =
         slots.iter().filter(|slot| is_slot_dirty(&plan.tables, service, slot)).collect();
     dirty.sort_by_key(order);
-    dirty.into_iter().filter_map(|slot| slot.first()).map(|task| SlotKey::of(task)).collect()
+    dirty
+        .into_iter()
+        .filter_map(|slot| slot.first())
+        .map(|task| SlotKey::of(service, task))
+        .collect()
 }

@@ -12,9 +12,9 @@ use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::update_config::FailureAction;
 use swarm_proto::v1::update_status::UpdateState;
 use swarm_proto::v1::{
-    Annotations, ContainerSpec, EndpointSpec, GlobalJob, GlobalService, JobStatus, Node, NodeSpec, PortConfig,
-    ReplicatedJob, ReplicatedService, RestartPolicy, Service, ServiceSpec, TaskSpec, UpdateConfig,
-    UpdateStatus, Version, task_spec,
+    Annotations, ContainerSpec, EndpointSpec, GlobalJob, GlobalService, JobStatus, Node, NodeSpec,
+    PortConfig, ReplicatedJob, ReplicatedService, RestartPolicy, Service, ServiceSpec, TaskSpec,
+    UpdateConfig, UpdateStatus, Version, task_spec,
 };
 use swarm_store::{Error, Transaction};
 
@@ -111,9 +111,9 @@ impl Client {
     /// Wishes that make every node active again, and mend what may be broken.
     pub(crate) fn last_wishes(&mut self) -> Vec<Wish> {
         let nodes = self.nodes.clone();
-        let active = nodes.into_iter().map(|node| {
-            (Key::Node(node), What::Availability(Availability::Active))
-        });
+        let active = nodes
+            .into_iter()
+            .map(|node| (Key::Node(node), What::Availability(Availability::Active)));
         let name = format!("s{}-{FLAKY}", self.id);
         let mut random = Random::new(0);
         let last = self.specs.get(&name).cloned();

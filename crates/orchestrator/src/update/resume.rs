@@ -40,7 +40,7 @@ pub(super) fn after_leader_change(plan: &Plan, service: &Service) -> Inherited {
         task.spec_version == service.spec_version && created_at(task) >= begun_at
     };
     for task in plan.tables.tasks_by_service(&service.id).filter(is_made) {
-        let earliest = first.entry(SlotKey::of(task)).or_insert(task);
+        let earliest = first.entry(SlotKey::of(service, task)).or_insert(task);
         if created_at(task) < created_at(earliest) {
             *earliest = task;
         }
@@ -49,13 +49,14 @@ pub(super) fn after_leader_change(plan: &Plan, service: &Service) -> Inherited {
     let period = monitor(&update_config(service, rollback));
     let mut inherited = Inherited { slots: first.len(), ..Inherited::default() };
     for task in first.into_values() {
-        let up_at = up_at(task);
+        // The clock of the leader that saw it may have been ahead of this one's.
+        let up_at = up_at(task).map(|at| at.min(plan.now));
         if is_watched(plan.now, task, up_at, period) {
             inherited.made.insert(task.id.clone(), up_at);
         }
     }
     let tasks = plan.tables.tasks_by_service(&service.id);
-    let slots = tasks.filter(|task| is_placed(task)).map(|task| (SlotKey::of(task), task));
+    let slots = tasks.filter(|task| is_placed(task)).map(|task| (SlotKey::of(service, task), task));
     inherited.in_flight = slots
         .filter(|(slot, task)| is_coming_up(task) && is_clean(plan, service, slot))
         .map(|(slot, task)| (slot, task.id.clone()))

@@ -69,9 +69,10 @@ fn incomplete(tables: &Tables, service: &Service) -> Option<String> {
     };
     // A slot whose task was given up and replaced may complete twice.
     let tasks = tables.tasks_by_service(&service.id).filter(|task| complete(task));
-    let slot = |task: &std::sync::Arc<Task>| match task.slot {
-        0 => task.node_id.clone(),
-        slot => slot.to_string(),
+    let is_global = matches!(service.spec.as_ref()?.mode.as_ref()?, Mode::GlobalJob(_));
+    let slot = |task: &std::sync::Arc<Task>| match is_global {
+        true => task.node_id.clone(),
+        false => task.slot.to_string(),
     };
     let has = tasks.map(slot).collect::<BTreeSet<String>>().len() as u64;
     (has != wanted).then(|| format!("{has} of {wanted} completions: {}", told(tables, service)))
