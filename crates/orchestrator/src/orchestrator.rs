@@ -2,7 +2,7 @@
 //!
 //! Tasks come before services: a task that ended is replaced in its slot before the slots are counted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -14,7 +14,7 @@ use swarm_store::{Change, ControlLoop, Delta, PORTION, Tables, Write};
 use crate::plan::{Plan, first};
 use crate::restart::Restarts;
 use crate::task::{is_dead, is_down, is_invalid, mode, observed};
-use crate::update::Updates;
+use crate::update::{News, Updates};
 use crate::{global, jobs, replicated, returning};
 
 /// Tasks that ended and services that one plan looks at: some milliseconds, as a new leader looks at all of them.
@@ -36,8 +36,8 @@ pub struct Orchestrator {
     returned: BTreeSet<String>,
     /// Tasks of updated services that came up.
     came_up: BTreeSet<String>,
-    /// Services whose tasks changed while an update is under way.
-    updating: BTreeSet<String>,
+    /// Services with an update under way, and their tasks that changed.
+    updating: BTreeMap<String, BTreeSet<String>>,
     is_behind: bool,
 }
 
@@ -53,7 +53,7 @@ impl Orchestrator {
             nodes: BTreeSet::new(),
             returned: BTreeSet::new(),
             came_up: BTreeSet::new(),
-            updating: BTreeSet::new(),
+            updating: BTreeMap::new(),
             is_behind: false,
         }
     }
@@ -97,14 +97,18 @@ impl ControlLoop for Orchestrator {
         self.take_back(&mut plan);
         self.restart_tasks(&mut plan);
         let mut updating = std::mem::take(&mut self.updating);
-        updating.extend(self.restarts.expire(&mut plan));
+        for (service, task) in self.restarts.expire(&mut plan) {
+            updating.entry(service).or_default().insert(task);
+        }
         self.reconcile(&mut plan);
-        updating.extend(self.updates.due(now));
+        for service in self.updates.due(now) {
+            updating.entry(service).or_default();
+        }
         for task in std::mem::take(&mut self.came_up) {
             self.updates.settle(&mut plan, &task);
         }
-        for service in updating {
-            self.updates.step(&mut plan, &mut self.restarts, &service);
+        for (service, tasks) in updating {
+            self.updates.step(&mut plan, &mut self.restarts, &service, News::Tasks(&tasks));
         }
         self.is_behind = !self.tasks.is_empty() || !self.services.is_empty();
         plan.into_writes()
@@ -138,7 +142,8 @@ impl Orchestrator {
         let Some(task) = delta.new.as_ref().or(delta.old.as_ref()) else { return };
         self.restarts.observe_task(&task.id);
         if self.updates.is_running(&task.service_id) {
-            self.updating.insert(task.service_id.clone());
+            let tasks = self.updating.entry(task.service_id.clone()).or_default();
+            tasks.insert(task.id.clone());
         }
         if came_up(delta) && is_updated(tables, task) {
             self.came_up.insert(task.id.clone());

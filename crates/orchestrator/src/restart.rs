@@ -162,18 +162,18 @@ impl Restarts {
         self.finish(plan, id);
     }
 
-    /// Starts whatever was delayed and need not wait any longer; returns the services concerned.
-    pub(crate) fn expire(&mut self, plan: &mut Plan) -> BTreeSet<String> {
+    /// Starts whatever was delayed and need not wait any longer; returns these tasks, after their services.
+    pub(crate) fn expire(&mut self, plan: &mut Plan) -> Vec<(String, String)> {
         let mut ids = std::mem::take(&mut self.check);
         ids.extend(self.due.iter().take_while(|(at, _)| *at <= plan.now).map(|(_, id)| id.clone()));
-        let mut services = BTreeSet::new();
+        let mut started = Vec::new();
         for id in ids {
             let service = plan.tables.get::<Task>(&id).map(|task| task.service_id.clone());
             if self.finish(plan, &id) {
-                services.extend(service);
+                started.extend(service.map(|service| (service, id)));
             }
         }
-        services
+        started
     }
 
     /// The tasks of a slot that an update would act on: those that are to run, else the newest if it ended for good.

@@ -16,7 +16,7 @@ mod status;
 mod tally;
 mod worker;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::slice;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -31,6 +31,25 @@ use crate::task::{is_runnable, observed};
 
 use rollout::{Inherited, Rollout, Verdict};
 use worker::is_slot_dirty;
+
+/// What changed since an update last looked.
+#[derive(Clone, Copy)]
+pub(crate) enum News<'a> {
+    /// Whatever there is.
+    Everything,
+    /// These tasks, by identifier, and the time.
+    Tasks(&'a BTreeSet<String>),
+}
+
+impl News<'_> {
+    /// Whether a task may have changed.
+    fn tells_of(self, task_id: &str) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Tasks(tasks) => tasks.contains(task_id),
+        }
+    }
+}
 
 /// The updates in progress, by service.
 #[derive(Default)]
@@ -96,11 +115,17 @@ impl Updates {
             status::mark_started(plan, &service.id);
         }
         self.running.insert(service.id.clone(), Rollout::new(service, dirty, inherited));
-        self.step(plan, restarts, &service.id);
+        self.step(plan, restarts, &service.id, News::Everything);
     }
 
     /// Takes an update as far as it can go now.
-    pub(crate) fn step(&mut self, plan: &mut Plan, restarts: &mut Restarts, service_id: &str) {
+    pub(crate) fn step(
+        &mut self,
+        plan: &mut Plan,
+        restarts: &mut Restarts,
+        service_id: &str,
+        news: News<'_>,
+    ) {
         let Some(mut update) = self.running.remove(service_id) else { return };
         let Some(service) = plan.tables.get::<Service>(service_id).cloned() else { return };
         if service.spec != update.goal {
@@ -108,12 +133,12 @@ impl Updates {
             self.running.insert(service_id.to_owned(), update);
             return;
         }
-        match update.judge(plan) {
+        match update.judge(plan, news) {
             Verdict::Pause(message) => return status::pause(plan, service_id, message),
             Verdict::RollBack(task) => return status::roll_back(plan, service_id, &task),
             Verdict::GoOn => {}
         }
-        update.work(plan, restarts, &service);
+        update.work(plan, restarts, &service, news);
         let remarks = update.remarks();
         if update.is_finished(plan.now) {
             status::complete(plan, service_id, &remarks);

@@ -8,6 +8,7 @@ use swarm_proto::v1::update_status::UpdateState;
 use swarm_proto::v1::{Service, ServiceSpec, UpdateConfig, UpdateStatus};
 use swarm_scheduler::reason::Conflict;
 
+use super::News;
 use super::tally::Tally;
 use super::worker::{REFUSED_MIN, Worker};
 use crate::defaults::{monitor, update_config};
@@ -119,7 +120,7 @@ impl Rollout {
         }
         let failed = self.tally.failed();
         if failed > 0 {
-            remarks.push_str(&format!("; {failed} new tasks of {total} slots failed"));
+            remarks.push_str(&format!("; new tasks that failed: {failed} (of {total} slots)"));
         }
         remarks
     }
@@ -129,19 +130,31 @@ impl Rollout {
     }
 
     /// Counts the new tasks that failed too early, and decides what follows.
-    pub(super) fn judge(&mut self, plan: &Plan) -> Verdict {
+    pub(super) fn judge(&mut self, plan: &Plan, news: News<'_>) -> Verdict {
         let (period, ratio_max) = (monitor(&self.config), self.config.max_failure_ratio);
-        match self.tally.judge(plan.now, &plan.tables, period, ratio_max) {
+        match self.tally.judge(plan, news, period, ratio_max) {
             Some(culprit) => verdict(self.config.failure_action(), self.rollback, &culprit),
             None => Verdict::GoOn,
         }
     }
 
     /// Lets every worker go on until it has to wait.
-    pub(super) fn work(&mut self, plan: &mut Plan, restarts: &mut Restarts, service: &Service) {
+    pub(super) fn work(
+        &mut self,
+        plan: &mut Plan,
+        restarts: &mut Restarts,
+        service: &Service,
+        news: News<'_>,
+    ) {
         let is_placing = |worker: &Worker| matches!(worker, Worker::Placing { .. });
         let in_motion = self.workers.iter().any(is_placing) && self.is_in_motion(plan, service);
         for index in 0..self.workers.len() {
+            // Of many that wait, those are looked at that have a reason to go on.
+            if let Some(Worker::Starting { task, .. }) = self.workers.get(index)
+                && !news.tells_of(task)
+            {
+                continue;
+            }
             while let Some(worker) = self.workers.get_mut(index) {
                 let worker = std::mem::replace(worker, Worker::Idle);
                 let (next, waits) = self.advance(plan, restarts, service, worker, in_motion);

@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use swarm_proto::v1::TaskState;
-use swarm_store::Tables;
+use swarm_proto::v1::{Task, TaskState};
 
+use super::News;
+use crate::plan::Plan;
 use crate::task::observed;
-use swarm_proto::v1::Task;
 
 /// What an update made, and what became of it.
 #[derive(Debug)]
@@ -48,24 +48,28 @@ impl Tally {
     /// Counts what failed by now; the task by which the failures are more than `ratio_max` of the slots.
     pub(super) fn judge(
         &mut self,
-        now: SystemTime,
-        tables: &Tables,
+        plan: &Plan,
+        news: News<'_>,
         period: Duration,
         ratio_max: f32,
     ) -> Option<String> {
-        let mut culprit = None;
-        self.watched.retain(|id, up_at| {
-            let over = up_at.is_some_and(|at| now.duration_since(at).unwrap_or_default() > period);
-            let failed = !over && tables.get::<Task>(id).is_some_and(|task| has_failed(task));
-            if failed {
-                self.failed.insert(id.clone());
-                if self.failed.len() as f32 / self.slots_total as f32 > ratio_max {
-                    culprit.get_or_insert_with(|| id.clone());
-                }
+        let ended: Vec<String> = match news {
+            News::Everything => self.watched.keys().cloned().collect(),
+            News::Tasks(tasks) => tasks.iter().cloned().collect(),
+        };
+        let has_failed = |id: &String| plan.tables.get::<Task>(id).is_some_and(|it| has_failed(it));
+        for id in ended.into_iter().filter(has_failed) {
+            let Some(up_at) = self.watched.remove(&id) else { continue };
+            let was_up = up_at.map(|at| plan.now.duration_since(at).unwrap_or_default());
+            if was_up.is_some_and(|was_up| was_up > period) {
+                continue;
             }
-            !over && !failed
-        });
-        culprit
+            self.failed.insert(id.clone());
+            if self.failed.len() as f32 / self.slots_total as f32 > ratio_max {
+                return Some(id);
+            }
+        }
+        None
     }
 }
 

@@ -74,7 +74,7 @@ fn an_update_that_fails_pauses_goes_on_or_is_rolled_back() {
     assert!(args.contains("trap exit TERM"), "{args}");
 
     let said = await_status(manager, "continue", |status| status.starts_with("completed: "));
-    assert_eq!(said, "completed: update completed; 3 new tasks of 3 slots failed");
+    assert_eq!(said, "completed: update completed; new tasks that failed: 3 (of 3 slots)");
     assert_eq!(running(manager, "continue").len(), 0);
     // Back by hand; and what is paused goes back too.
     for (name, command) in [
