@@ -99,7 +99,11 @@ impl Updates {
         }
         let is_in_progress =
             matches!(state, Some(UpdateState::Updating | UpdateState::RollbackStarted));
-        let dirty = dirty_slots(plan, service, slots);
+        let mut dirty = dirty_slots(plan, service, slots);
+        if matches!(state, Some(UpdateState::Completed | UpdateState::RollbackCompleted)) {
+            // It was told to go on in spite of failures: what has not come up yet is settled when it does.
+            dirty.retain(|slot| !is_coming_up(plan, service, slot));
+        }
         let inherited = match superseded {
             Some(superseded) => resume::superseded(plan, service, &superseded),
             None if is_in_progress => resume::after_leader_change(plan, service),
@@ -170,6 +174,15 @@ impl Updates {
             }
         }
     }
+}
+
+/// Whether a slot has a task of the right specification that has not come up yet.
+fn is_coming_up(plan: &Plan, service: &Service, slot: &SlotKey) -> bool {
+    slot.tasks(&plan.tables).iter().any(|task| {
+        is_runnable(task)
+            && observed(task) < TaskState::Running as i32
+            && !is_slot_dirty(&plan.tables, service, slice::from_ref(task))
+    })
 }
 
 /// The slots that need work. Those of which nothing runs go first, as it costs nothing to replace what does not run;
