@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use swarm_testkit::{Daemon, Engine, Lab, busybox_image_tar};
 
-use crate::support::{IMAGE, await_output, await_running, await_spread, can_run, spread, swarm};
+use crate::support::{
+    IMAGE, await_output, await_running, await_spread, can_run, request, spread, swarm,
+};
 
 /// Ends at once when it is asked to.
 const OBEDIENT: &str = "trap exit TERM; while :; do sleep 0.1; done";
@@ -123,7 +125,6 @@ fn resources_are_given_once_and_a_blocker_s_end_is_noticed_at_once() {
     }
     assert_eq!(given.len(), 2);
 
-    // Another service has the memory of a node; its going is all that the third task waits for.
     create(manager, "waits", &["--constraint", "node.labels.free==yes"]);
     let ps = ["service", "ps", "--no-trunc", "--format", "{{.Error}}", "waits"];
     await_output(manager, &ps, |error| error.contains("scheduling constraints not satisfied on 2"));
@@ -152,4 +153,21 @@ fn every_task_that_does_not_run_says_why() {
     assert!(told < Duration::from_secs(1), "it took {told:?} to be told");
     manager.docker(&["node", "update", "--availability", "active", "node1"]).ok();
     await_running(manager, "paused", 1);
+    let volume = "type=volume,source=data,target=/data,volume-driver=remote";
+    for (name, flags, reason) in [
+        ("logs", ["--log-driver", "fluentd"], "no suitable node (missing plugin on 1 node)"),
+        ("volume", ["--mount", volume], "no suitable node (missing plugin on 1 node)"),
+    ] {
+        create(manager, name, &flags);
+        let ps = ["service", "ps", "--no-trunc", "--format", "{{.Error}}", name];
+        await_output(manager, &ps, |error| error.contains(reason));
+    }
+    // The CLI takes platforms from the registry.
+    let spec = r#"{"Name": "foreign", "TaskTemplate": {"ContainerSpec": {"Image": "alpine:latest"},
+        "Placement": {"Platforms": [{"Architecture": "s390x", "OS": "linux"}]}}}"#;
+    let (status, body) = request(manager, "POST", "/v1.43/services/create", spec.as_bytes());
+    assert_eq!(status, 201, "{body}");
+    let ps = ["service", "ps", "--no-trunc", "--format", "{{.Error}}", "foreign"];
+    let reason = "no suitable node (unsupported platform on 1 node)";
+    await_output(manager, &ps, |error| error.contains(reason));
 }
