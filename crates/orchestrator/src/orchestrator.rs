@@ -235,21 +235,25 @@ impl Orchestrator {
             let Some(id) = self.services.pop_first() else { break };
             let Some(service) = plan.tables.get::<Service>(&id).cloned() else { continue };
             let (restarts, updates) = (&mut self.restarts, &mut self.updates);
-            match mode(&service) {
+            let is_all = match mode(&service) {
                 Some(Mode::Replicated(replicated)) => {
-                    let replicas = replicated.replicas;
-                    if !replicated::reconcile(plan, restarts, updates, &service, replicas) {
-                        self.services.insert(id);
-                    }
+                    replicated::reconcile(plan, restarts, updates, &service, replicated.replicas)
                 }
-                Some(Mode::Global(_)) => global::reconcile(plan, restarts, updates, &service),
                 Some(Mode::ReplicatedJob(job)) => {
-                    if !jobs::reconcile_replicated(plan, restarts, &service, job) {
-                        self.services.insert(id);
-                    }
+                    jobs::reconcile_replicated(plan, restarts, &service, job)
                 }
-                Some(Mode::GlobalJob(_)) => jobs::reconcile_global(plan, restarts, &service),
-                None => {}
+                Some(Mode::Global(_)) => {
+                    global::reconcile(plan, restarts, updates, &service);
+                    true
+                }
+                Some(Mode::GlobalJob(_)) => {
+                    jobs::reconcile_global(plan, restarts, &service);
+                    true
+                }
+                None => true,
+            };
+            if !is_all {
+                self.services.insert(id);
             }
         }
         self.reconcile_nodes(plan);

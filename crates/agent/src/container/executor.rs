@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use swarm_engine::registry::{RegistryClient, RegistryConfig};
 use swarm_engine::{Engine, ListOptions};
 use swarm_proto::v1::{
-    EngineDescription, GenericResource, Node, NodeDescription, Platform, PluginDescription, Resources, Task,
+    EngineDescription, GenericResource, Node, NodeDescription, Platform, PluginDescription,
+    Resources, Task,
 };
 use tracing::warn;
 
@@ -74,7 +75,6 @@ impl Executor for ContainerExecutor {
             nano_cpus: i64::try_from(cpus).unwrap_or(1) * 1_000_000_000,
             memory_bytes: memory_bytes(&fs::read_to_string("/proc/meminfo").unwrap_or_default()),
             generic: self.config.generic_resources.clone(),
-            ..Resources::default()
         };
         NodeDescription {
             hostname: self.config.hostname.clone(),

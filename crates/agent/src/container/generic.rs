@@ -71,9 +71,8 @@ fn resources(
     if values.iter().any(|value| number(value).is_some()) {
         return Err(GenericResourceError::Mixed { kind, values });
     }
-    let named = |value| {
-        of(Resource::NamedResourceSpec(NamedGenericResource { kind: kind.clone(), value }))
-    };
+    let named =
+        |value| of(Resource::NamedResourceSpec(NamedGenericResource { kind: kind.clone(), value }));
     Ok(values.into_iter().map(named).collect())
 }
 
@@ -111,15 +110,21 @@ mod tests {
             ),
             (
                 &["gpu"],
-                Err("could not parse GenericResource: incorrect term gpu, missing '=' or malformed expression"),
+                Err(
+                    "could not parse GenericResource: incorrect term gpu, missing '=' or malformed expression",
+                ),
             ),
             (
                 &["gpu=a=b"],
-                Err("could not parse GenericResource: incorrect term gpu=a=b, missing '=' or malformed expression"),
+                Err(
+                    "could not parse GenericResource: incorrect term gpu=a=b, missing '=' or malformed expression",
+                ),
             ),
             (
                 &["gpu="],
-                Err("could not parse GenericResource: incorrect term gpu=, missing '=' or malformed expression"),
+                Err(
+                    "could not parse GenericResource: incorrect term gpu=, missing '=' or malformed expression",
+                ),
             ),
             (
                 &["ssd=-1"],
@@ -127,7 +132,9 @@ mod tests {
             ),
             (
                 &["gpu=a", "gpu=1"],
-                Err("could not parse GenericResource: mixed discrete and named resources in expression 'gpu=[a 1]'"),
+                Err(
+                    "could not parse GenericResource: mixed discrete and named resources in expression 'gpu=[a 1]'",
+                ),
             ),
         ] {
             let terms: Vec<String> = terms.iter().map(|term| (*term).to_owned()).collect();

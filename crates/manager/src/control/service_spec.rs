@@ -119,7 +119,9 @@ fn check_resources(resources: Option<&Resources>) -> Result<(), Status> {
         None => Some(""),
     });
     match by_name {
-        Some(kind) => Err(Status::invalid_argument(format!("invalid argument for resource {kind}"))),
+        Some(kind) => {
+            Err(Status::invalid_argument(format!("invalid argument for resource {kind}")))
+        }
         None => Ok(()),
     }
 }
