@@ -44,14 +44,17 @@ impl Crowd {
     pub(crate) fn start(machine: &Machine, count: usize) -> Self {
         let token = machine.docker(&["swarm", "join-token", "--quiet", "worker"]).ok();
         let address = format!("{}:2377", machine.host().address());
-        let folder = machine.host().folder().join("crowd");
         let network = machine.host().netns();
         let (end, joined) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
         let (until, counter) = (end.clone(), joined.clone());
+        // In memory: a thousand machines have a disk each.
+        let folder = tempfile::tempdir_in("/dev/shm");
         let thread = std::thread::spawn(move || {
+            let folder = folder?;
+            let path = folder.path().to_owned();
             netns::run_in(network, move || {
                 let runtime = tokio::runtime::Runtime::new()?;
-                runtime.block_on(crowd(address, token, folder, count, counter, until))
+                runtime.block_on(crowd(address, token, path, count, counter, until))
             })?
         });
         Self { end, thread: Some(thread), joined }

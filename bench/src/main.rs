@@ -6,6 +6,7 @@
 
 mod api;
 mod crowd;
+mod in_memory;
 mod interrupt;
 mod machine;
 mod measure;
@@ -35,10 +36,20 @@ struct Arguments {
     ours_only: bool,
 }
 
+impl Arguments {
+    fn asks_for(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| name.contains(only))
+    }
+}
+
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     interrupt::watch()?;
     let mut table = Table::default();
+    if arguments.asks_for(in_memory::NAME) {
+        table::progress(in_memory::NAME);
+        table.extend(Row::merge(in_memory::NAME, contained(in_memory::scheduler), None));
+    }
     for suite in &SUITES {
         run(suite, &arguments, &mut table);
     }
@@ -47,10 +58,7 @@ fn main() -> Result<()> {
 
 /// All that is asked for of one suite, on two swarms of its form.
 fn run(suite: &Suite, arguments: &Arguments, table: &mut Table) {
-    let is_asked = |name: &str| {
-        arguments.only.is_empty() || arguments.only.iter().any(|only| name.contains(only))
-    };
-    if !suite.measures.iter().any(|(name, _)| is_asked(name)) {
+    if !suite.measures.iter().any(|(name, _)| arguments.asks_for(name)) {
         return;
     }
     let mut ours = contained(|| Side::ours(suite.form));
@@ -58,7 +66,7 @@ fn run(suite: &Suite, arguments: &Arguments, table: &mut Table) {
         true => Err(anyhow!("left out")),
         false => contained(|| Side::stock(suite.form)),
     };
-    for (name, measure) in suite.measures.iter().filter(|(name, _)| is_asked(name)) {
+    for (name, measure) in suite.measures.iter().filter(|(name, _)| arguments.asks_for(name)) {
         let of = |side: &mut Result<Side>| match side {
             Ok(side) => contained(|| measure(side)),
             Err(error) => Err(anyhow!("no swarm to measure: {error:#}")),

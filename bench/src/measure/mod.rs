@@ -57,7 +57,7 @@ pub(crate) struct Suite {
 }
 
 /// All of them.
-pub(crate) const SUITES: [Suite; 6] = [
+pub(crate) const SUITES: [Suite; 7] = [
     Suite {
         form: Form { managers: 1, workers: 2, spares: 0 },
         measures: &[
@@ -97,6 +97,10 @@ pub(crate) const SUITES: [Suite; 6] = [
     Suite {
         form: Form { managers: 3, workers: 0, spares: 1 },
         measures: &[("newcomer", newcomer::measure)],
+    },
+    Suite {
+        form: Form { managers: 3, workers: 0, spares: 0 },
+        measures: &[("crowd", nodes::crowd)],
     },
     Suite {
         form: Form { managers: 1, workers: 0, spares: 0 },

@@ -1,10 +1,11 @@
-//! What a manager keeps in memory for many nodes and their tasks.
+//! Many simulated nodes: how long their tasks take to run, how long lists of them take, and what a manager keeps of them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use super::{Goal, Samples};
+use crate::api::Client;
 use crate::crowd::Crowd;
 use crate::interrupt::{check, wait};
 use crate::service::{Service, spec};
@@ -14,33 +15,18 @@ const NODES: usize = 1_000;
 const TASKS: u64 = 30_000;
 const TIMEOUT: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_secs(1);
+/// How often it is asked whether all run, where that is what is measured.
+const FAST_POLL: Duration = Duration::from_millis(250);
 /// What was needed on the way has gone after it.
 const REST: Duration = Duration::from_secs(15);
+/// How often a list is asked for.
+const LISTS: usize = 10;
 
 /// One manager, to which real agents of one process are connected; each runs its part of one service.
 pub(super) fn memory(side: &mut Side) -> Result<Vec<Samples>> {
-    let crowd = Crowd::start(side.machine(0), NODES);
     let mut manager = side.manager()?;
-    wait("the nodes to be ready", TIMEOUT, POLL, || {
-        let nodes = manager.get("/nodes")?;
-        let nodes = nodes.as_array().context("no list of nodes")?;
-        let ready = nodes.iter().filter(|node| node["Status"]["State"] == "ready").count();
-        crate::table::progress(&format!(
-            "{} of {NODES} nodes joined, {ready} ready",
-            crowd.joined()
-        ));
-        Ok((ready > NODES).then_some(()))
-    })?;
-    // What runs on the machines of the bench itself is no part of the figure.
-    let mut many = spec("many", &side.image, TASKS);
-    many["TaskTemplate"]["Placement"] =
-        serde_json::json!({ "Constraints": ["node.role == worker"] });
-    let service = Service::create(&mut manager, &many)?;
-    wait("the tasks to run", TIMEOUT, POLL, || {
-        let running = service.count_running(&mut manager)?;
-        crate::table::progress(&format!("{running} of {TASKS} tasks run"));
-        Ok((running == TASKS).then_some(()))
-    })?;
+    let _crowd = gather(side, &mut manager, NODES)?;
+    start_tasks(side, &mut manager)?;
     std::thread::sleep(REST);
     check()?;
     let mut total = 0.0;
@@ -49,4 +35,71 @@ pub(super) fn memory(side: &mut Side) -> Result<Vec<Samples>> {
     }
     let figure = "manager with 1,000 nodes and 30,000 tasks, resident";
     Ok(vec![Samples::new(figure, Goal::Megabytes(300.0), vec![total])])
+}
+
+/// Three managers: from the request to tasks that all run, and what a client that lists them waits then.
+pub(super) fn crowd(side: &mut Side) -> Result<Vec<Samples>> {
+    let mut manager = side.manager()?;
+    let _crowd = gather(side, &mut manager, NODES)?;
+    let took = start_tasks(side, &mut manager)?.as_secs_f64();
+    let mut samples = vec![
+        Samples::new(
+            "30,000 tasks on 1,000 nodes, create to all running",
+            Goal::Seconds(15.0),
+            vec![took],
+        ),
+        Samples::new(
+            "tasks placed and reported running per second meanwhile",
+            Goal::PerSecond(4000.0),
+            vec![TASKS as f64 / took],
+        ),
+    ];
+    let lists = [
+        ("service ls with 1,000 nodes and 30,000 tasks", "/services?status=true"),
+        ("node ls with 1,000 nodes and 30,000 tasks", "/nodes"),
+    ];
+    for (figure, path) in lists {
+        let mut values = Vec::new();
+        for _ in 0..LISTS {
+            let begun = Instant::now();
+            manager.get(path)?;
+            values.push(begun.elapsed().as_secs_f64());
+        }
+        samples.push(Samples::new(figure, Goal::Seconds(0.1), values));
+    }
+    Ok(samples)
+}
+
+/// So many simulated nodes, ready.
+fn gather(side: &mut Side, manager: &mut Client, count: usize) -> Result<Crowd> {
+    let crowd = Crowd::start(side.machine(0), count);
+    let own = side.len();
+    wait("the nodes to be ready", TIMEOUT, POLL, || {
+        let nodes = manager.get("/nodes")?;
+        let nodes = nodes.as_array().context("no list of nodes")?;
+        let ready = nodes.iter().filter(|node| node["Status"]["State"] == "ready").count();
+        let joined = crowd.joined();
+        crate::table::progress(&format!("{joined} of {count} nodes joined, {ready} ready"));
+        Ok((ready == count + own).then_some(()))
+    })?;
+    Ok(crowd)
+}
+
+/// One service on all simulated nodes; how long it takes until all of its tasks run.
+fn start_tasks(side: &mut Side, manager: &mut Client) -> Result<Duration> {
+    // What runs on the machines of the bench itself is no part of the figure.
+    let mut many = spec("many", &side.image, TASKS);
+    many["TaskTemplate"]["Placement"] =
+        serde_json::json!({ "Constraints": ["node.role == worker"] });
+    let begun = Instant::now();
+    let service = Service::create(manager, &many)?;
+    let mut told = Instant::now();
+    wait("the tasks to run", TIMEOUT, FAST_POLL, || {
+        let running = service.count_running(manager)?;
+        if told.elapsed() >= POLL {
+            told = Instant::now();
+            crate::table::progress(&format!("{running} of {TASKS} tasks run"));
+        }
+        Ok((running == TASKS).then(|| begun.elapsed()))
+    })
 }

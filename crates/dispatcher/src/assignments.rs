@@ -156,8 +156,51 @@ pub(crate) fn matters_to_agent(sent: &Arc<Task>, task: &Arc<Task>) -> bool {
     if Arc::ptr_eq(sent, task) {
         return false;
     }
-    let stable = |task: &Task| Task { status: None, meta: None, ..task.clone() };
-    state(task) <= TaskState::Assigned as i32 || stable(sent) != stable(task)
+    state(task) <= TaskState::Assigned as i32 || !is_same_but_for_status(sent, task)
+}
+
+/// Whether a change of a task may be news for its node: what the agent itself reported is none, unless it releases what
+/// the task depended on.
+pub(crate) fn may_concern_node(old: &Arc<Task>, new: &Arc<Task>) -> bool {
+    let is_live = |task: &Task| state(task) <= TaskState::Running as i32;
+    matters_to_agent(old, new) || is_live(old) != is_live(new)
+}
+
+fn is_same_but_for_status(one: &Task, other: &Task) -> bool {
+    let Task {
+        id,
+        meta: _,
+        spec,
+        spec_version,
+        service_id,
+        slot,
+        node_id,
+        annotations,
+        service_annotations,
+        status: _,
+        desired_state,
+        networks,
+        endpoint,
+        log_driver,
+        assigned_generic_resources,
+        job_iteration,
+        volumes,
+    } = one;
+    *id == other.id
+        && *spec == other.spec
+        && *spec_version == other.spec_version
+        && *service_id == other.service_id
+        && *slot == other.slot
+        && *node_id == other.node_id
+        && *annotations == other.annotations
+        && *service_annotations == other.service_annotations
+        && *desired_state == other.desired_state
+        && *networks == other.networks
+        && *endpoint == other.endpoint
+        && *log_driver == other.log_driver
+        && *assigned_generic_resources == other.assigned_generic_resources
+        && *job_iteration == other.job_iteration
+        && *volumes == other.volumes
 }
 
 /// The state that was observed last; NEW where none was.

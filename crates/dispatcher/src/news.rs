@@ -6,6 +6,8 @@ use std::sync::Arc;
 use swarm_proto::v1::Volume;
 use swarm_store::{Change, Commit, Delta, Kind};
 
+use crate::assignments::may_concern_node;
+
 /// A hint, not a message: what a stream is sent follows from the tables.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct News<'a> {
@@ -31,6 +33,8 @@ impl<'a> News<'a> {
         let mut news = Self::default();
         for change in commit.changes.iter() {
             match change {
+                Change::Task(Delta { old: Some(old), new: Some(new) })
+                    if !may_concern_node(old, new) => {}
                 Change::Task(Delta { old, new }) => {
                     news.touched.extend(old.iter().chain(new).map(|task| task.node_id.as_str()));
                 }
@@ -55,7 +59,9 @@ fn publishers(volume: &Arc<Volume>) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
-    use swarm_proto::v1::{Cluster, Node, Service, Task, VolumePublishStatus};
+    use swarm_proto::v1::{
+        Cluster, Node, Service, Task, TaskState, TaskStatus, VolumePublishStatus,
+    };
     use swarm_store::Tables;
 
     use super::*;
@@ -81,7 +87,11 @@ mod tests {
 
     #[test]
     fn a_commit_concerns_the_nodes_it_has_something_for() {
-        let cases: [Case<'_>; 8] = [
+        let report = |state: TaskState| {
+            let status = TaskStatus { state: state.into(), ..TaskStatus::default() };
+            Some(Arc::new(Task { status: Some(status), ..Task::clone(&task("h")) }))
+        };
+        let cases: [Case<'_>; 10] = [
             (
                 "new task",
                 Change::Task(Delta { old: None, new: Some(task("a")) }),
@@ -132,6 +142,26 @@ mod tests {
                 true,
             ),
             (
+                "what the agent says itself",
+                Change::Task(Delta {
+                    old: report(TaskState::Preparing),
+                    new: report(TaskState::Running),
+                }),
+                &[],
+                &[],
+                false,
+            ),
+            (
+                "end, which releases secrets",
+                Change::Task(Delta {
+                    old: report(TaskState::Running),
+                    new: report(TaskState::Failed),
+                }),
+                &["h"],
+                &[],
+                false,
+            ),
+            (
                 "service",
                 Change::Service(Delta { old: None, new: Some(Arc::new(Service::default())) }),
                 &[],
@@ -147,9 +177,8 @@ mod tests {
             assert_eq!(news.touched, touched.iter().copied().collect(), "{what}");
             assert_eq!(news.removed, removed, "{what}");
             assert_eq!(news.is_for_all, is_for_all, "{what}");
-            assert_eq!(
-                is_watched,
-                news != News::default(),
+            assert!(
+                is_watched || news == News::default(),
                 "{what}: tables that are news are watched"
             );
         }

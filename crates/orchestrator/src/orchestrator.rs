@@ -2,7 +2,7 @@
 //!
 //! Tasks come before services: a task that ended is replaced in its slot before the slots are counted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -26,6 +26,9 @@ pub struct Orchestrator {
     restarts: Restarts,
     updates: Updates,
     services: BTreeSet<String>,
+    /// Slots of services that are known to be empty: those of a large service are filled a portion at a time, without a
+    /// look at all of its tasks for each.
+    empty: BTreeMap<String, VecDeque<u64>>,
     /// Services that are gone and whose tasks are to go.
     deleted: BTreeSet<String>,
     /// Tasks that ended, or whose nodes cannot keep them.
@@ -48,6 +51,7 @@ impl Orchestrator {
             restarts: Restarts::new(ids),
             updates: Updates::default(),
             services: BTreeSet::new(),
+            empty: BTreeMap::new(),
             deleted: BTreeSet::new(),
             tasks: BTreeSet::new(),
             nodes: BTreeSet::new(),
@@ -69,6 +73,7 @@ impl ControlLoop for Orchestrator {
         self.updates.clear();
         self.updating.clear();
         self.came_up.clear();
+        self.empty.clear();
         self.nodes.clear();
         self.returned.clear();
         self.services = tables.iter::<Service>().map(|service| service.id.clone()).collect();
@@ -127,9 +132,11 @@ impl Orchestrator {
     fn observe_service(&mut self, delta: &Delta<Service>) {
         match (&delta.old, &delta.new) {
             (_, Some(new)) => {
+                self.empty.remove(&new.id);
                 self.services.insert(new.id.clone());
             }
             (Some(old), None) => {
+                self.empty.remove(&old.id);
                 self.restarts.forget_service(&old.id);
                 self.services.remove(&old.id);
                 self.deleted.insert(old.id.clone());
@@ -158,6 +165,7 @@ impl Orchestrator {
             }
             // Somebody deleted a task that was to run: its slot is empty now.
             None if is_wanted(task) => {
+                self.empty.remove(&task.service_id);
                 self.services.insert(task.service_id.clone());
             }
             _ => {}
@@ -237,7 +245,19 @@ impl Orchestrator {
             let (restarts, updates) = (&mut self.restarts, &mut self.updates);
             let is_all = match mode(&service) {
                 Some(Mode::Replicated(replicated)) => {
-                    replicated::reconcile(plan, restarts, updates, &service, replicated.replicas)
+                    let replicas = replicated.replicas;
+                    let empty = match self.empty.remove(&id) {
+                        Some(mut empty) => {
+                            replicated::fill(plan, restarts, &service, &mut empty);
+                            empty
+                        }
+                        None => replicated::reconcile(plan, restarts, updates, &service, replicas),
+                    };
+                    let is_all = empty.is_empty();
+                    if !is_all {
+                        self.empty.insert(id.clone(), empty);
+                    }
+                    is_all
                 }
                 Some(Mode::ReplicatedJob(job)) => {
                     jobs::reconcile_replicated(plan, restarts, &service, job)

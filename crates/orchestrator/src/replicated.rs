@@ -2,7 +2,7 @@
 //!
 //! Mirrors SwarmKit's `manager/orchestrator/replicated`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use swarm_proto::v1::{Service, Task, TaskState};
@@ -16,21 +16,21 @@ use crate::update::Updates;
 
 type Slot = Vec<Arc<Task>>;
 
-/// New tasks that one plan holds of a service: it costs a look at all of its tasks again to go on.
-const NEW_MAX: usize = 4 * PORTION;
+/// New tasks that one plan holds of a service: what the loops after it do with them goes into the same log entry.
+const NEW_MAX: usize = PORTION;
 
-/// Creates what is missing, updates what stays, removes what is too many; whether that is all.
+/// Creates what is missing, updates what stays, removes what is too many; returns the slots that are to be
+/// [filled](fill) yet.
 pub(crate) fn reconcile(
     plan: &mut Plan,
     restarts: &mut Restarts,
     updates: &mut Updates,
     service: &Service,
     replicas: u64,
-) -> bool {
+) -> VecDeque<u64> {
     let (mut running, dead) = slots(plan, restarts, service);
     let wanted = usize::try_from(replicas).unwrap_or(usize::MAX);
     let missing = wanted.saturating_sub(running.len());
-    let is_all = missing <= NEW_MAX;
     let taken: Vec<u64> = running.keys().copied().collect();
     let fresh = free_numbers(&taken, missing);
 
@@ -53,16 +53,27 @@ pub(crate) fn reconcile(
             remove(plan, &tasks);
         }
         updates.start(plan, restarts, service, &order);
-        return true;
+        return VecDeque::new();
     }
     let current: Vec<Slot> = running.into_values().collect();
     updates.start(plan, restarts, service, &current);
-    for number in fresh.into_iter().take(NEW_MAX) {
+    let mut fresh = fresh.into();
+    fill(plan, restarts, service, &mut fresh);
+    fresh
+}
+
+/// Creates the tasks of the next of these slots, which are empty: a portion of them.
+pub(crate) fn fill(
+    plan: &mut Plan,
+    restarts: &mut Restarts,
+    service: &Service,
+    slots: &mut VecDeque<u64>,
+) {
+    for number in slots.drain(..slots.len().min(NEW_MAX)) {
         let slot = SlotKey { service_id: service.id.clone(), number, node_id: String::new() };
         let task = restarts.new_task(plan, service, &slot);
         plan.create_task(task);
     }
-    is_all
 }
 
 /// The service's slots by number: those that count as filled, and those that are only history.

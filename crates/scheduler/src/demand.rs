@@ -41,7 +41,31 @@ pub(crate) struct Plugins {
     pub(crate) log: Option<String>,
 }
 
+/// What a task needs that does not depend on what else runs on a node: many services need the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Needs {
+    pub(crate) plugins: Plugins,
+    pub(crate) constraints: Vec<Constraint>,
+    pub(crate) platforms: Vec<(String, String)>,
+}
+
 impl Demand {
+    /// The part of it that does not depend on what else runs on a node.
+    pub(crate) fn needs(&self) -> Needs {
+        Needs {
+            plugins: self.plugins.clone(),
+            constraints: self.constraints.clone(),
+            platforms: self.platforms.clone(),
+        }
+    }
+
+    /// Whether these are its needs.
+    pub(crate) fn has_needs(&self, needs: &Needs) -> bool {
+        self.plugins == needs.plugins
+            && self.constraints == needs.constraints
+            && self.platforms == needs.platforms
+    }
+
     pub(crate) fn new(task: &Task) -> Self {
         let default = TaskSpec::default();
         let spec = task.spec.as_deref().unwrap_or(&default);

@@ -9,7 +9,7 @@ use swarm_proto::v1::node_status::State;
 use swarm_proto::v1::{Node, PluginDescription};
 
 use crate::constraint;
-use crate::demand::{Demand, Plugins, architecture};
+use crate::demand::{Demand, Needs, Plugins, architecture};
 use crate::node::NodeInfo;
 use crate::reason::Conflict;
 
@@ -65,7 +65,15 @@ pub(crate) fn check(demand: &Demand, node: &NodeInfo) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Checks again what placing tasks of the same demand can change; the node has passed [`check`] before.
+/// Whether a node is ready and meets needs that do not depend on what runs on it.
+pub(crate) fn suits(needs: &Needs, node: &Node) -> bool {
+    is_ready(node)
+        && has_plugins(&needs.plugins, node)
+        && constraint::matches(&needs.constraints, node)
+        && has_platform(&needs.platforms, node)
+}
+
+/// Checks again what placing tasks of the same demand can change; the node has passed [`check`] before, or [`suits`].
 pub(crate) fn check_again(demand: &Demand, node: &NodeInfo) -> bool {
     has_resources(demand, node)
         && !demand.host_ports.iter().any(|port| node.uses_port(*port))

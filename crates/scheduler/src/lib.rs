@@ -17,6 +17,7 @@ mod demand;
 mod failures;
 mod filter;
 mod node;
+mod nodes;
 mod placing;
 mod scheduler;
 mod spread;

@@ -1,8 +1,8 @@
 //! What the scheduler knows of a node: the node itself, and what the tasks on it leave free.
 //!
-//! Every task on a node counts as one [`Load`], added and removed whole, so that what was added is what is removed.
+//! Every task on a node is kept as it was counted, so that what was added is what is removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use swarm_proto::v1::{GenericResource, Node, Resources, Task, TaskState};
@@ -21,9 +21,11 @@ pub(crate) struct NodeInfo {
     pub(crate) failures: Failures,
     /// Tasks that are to run here, of all services.
     pub(crate) active: u64,
-    active_by_service: BTreeMap<String, u64>,
+    active_by_service: HashMap<String, u64>,
     /// How many tasks use a port: briefly more than one while one task replaces another.
     ports: BTreeMap<HostPort, u32>,
+    /// The tasks as they are counted, by ID.
+    tasks: HashMap<String, Arc<Task>>,
 }
 
 impl NodeInfo {
@@ -41,17 +43,57 @@ impl NodeInfo {
         }
     }
 
+    /// Takes what the node says now. Its tasks are counted anew only where what it offers changed: nodes are written
+    /// often, for other reasons.
+    pub(crate) fn replace(&mut self, node: Arc<Node>) {
+        if resources(&self.node) == resources(&node) {
+            self.node = node;
+            return;
+        }
+        let empty = Self::new(node, std::mem::take(&mut self.failures));
+        let before = std::mem::replace(self, empty);
+        before.tasks.into_values().for_each(|task| self.put(task));
+    }
+
     /// How many tasks of a service are to run here.
     pub(crate) fn active_of(&self, service_id: &str) -> u64 {
         self.active_by_service.get(service_id).copied().unwrap_or_default()
+    }
+
+    /// The services that have tasks that are to run here.
+    pub(crate) fn services(&self) -> impl Iterator<Item = &str> {
+        self.active_by_service.keys().map(String::as_str)
     }
 
     pub(crate) fn uses_port(&self, port: HostPort) -> bool {
         self.ports.contains_key(&port)
     }
 
-    /// Counts a task that is on this node.
-    pub(crate) fn add(&mut self, task: &Task) {
+    /// Counts a task that is on this node, in place of what was counted of it.
+    pub(crate) fn put(&mut self, task: Arc<Task>) {
+        let before = match self.tasks.get_mut(&task.id) {
+            Some(counted) => Some(std::mem::replace(counted, task.clone())),
+            None => self.tasks.insert(task.id.clone(), task.clone()),
+        };
+        match before {
+            Some(before) if takes_as_much(&before, &task) => {}
+            before => {
+                if let Some(before) = before {
+                    self.unload(&before);
+                }
+                self.load(&task);
+            }
+        }
+    }
+
+    /// Uncounts a task.
+    pub(crate) fn take(&mut self, id: &str) {
+        if let Some(task) = self.tasks.remove(id) {
+            self.unload(&task);
+        }
+    }
+
+    fn load(&mut self, task: &Task) {
         if let Some(reservations) = reservations(task) {
             self.nano_cpus -= reservations.nano_cpus;
             self.memory_bytes -= reservations.memory_bytes;
@@ -71,8 +113,7 @@ impl NodeInfo {
         }
     }
 
-    /// Uncounts a task that was counted by [`NodeInfo::add`].
-    pub(crate) fn remove(&mut self, task: &Task) {
+    fn unload(&mut self, task: &Task) {
         if let Some(reservations) = reservations(task) {
             self.nano_cpus += reservations.nano_cpus;
             self.memory_bytes += reservations.memory_bytes;
@@ -81,13 +122,32 @@ impl NodeInfo {
             resources(&self.node).map_or(&[], |resources| &resources.generic);
         self.generic.give_back(&task.assigned_generic_resources, described);
         for port in task.endpoint.iter().flat_map(host_ports) {
-            decrement(&mut self.ports, &port);
+            if let Some(count) = self.ports.get_mut(&port) {
+                *count -= 1;
+                if *count == 0 {
+                    self.ports.remove(&port);
+                }
+            }
         }
         if is_active(task) {
             self.active = self.active.saturating_sub(1);
-            decrement(&mut self.active_by_service, &task.service_id);
+            if let Some(count) = self.active_by_service.get_mut(&task.service_id) {
+                *count -= 1;
+                if *count == 0 {
+                    self.active_by_service.remove(&task.service_id);
+                }
+            }
         }
     }
+}
+
+/// Whether two states of a task take up the same of their node.
+fn takes_as_much(one: &Task, other: &Task) -> bool {
+    is_active(one) == is_active(other)
+        && one.service_id == other.service_id
+        && reservations(one) == reservations(other)
+        && one.assigned_generic_resources == other.assigned_generic_resources
+        && one.endpoint == other.endpoint
 }
 
 /// What a node says it has.
@@ -111,17 +171,4 @@ pub(crate) fn is_placed(task: &Task) -> bool {
     !task.node_id.is_empty()
         && state >= TaskState::Assigned as i32
         && state <= TaskState::Running as i32
-}
-
-fn decrement<K, N>(counts: &mut BTreeMap<K, N>, key: &K)
-where
-    K: Ord,
-    N: Copy + PartialOrd + From<u8> + std::ops::SubAssign,
-{
-    let Some(count) = counts.get_mut(key) else { return };
-    if *count <= N::from(1) {
-        counts.remove(key);
-    } else {
-        *count -= N::from(1);
-    }
 }

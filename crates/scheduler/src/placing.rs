@@ -24,6 +24,14 @@ const REASONS_MAX: usize = 200;
 /// How soon the next plan goes on with old reasons.
 const REASONS_PAUSE: Duration = Duration::from_millis(100);
 
+/// What came of placing a group.
+struct Placing {
+    /// Whether it has been judged whole.
+    is_all: bool,
+    /// How many nodes were looked at.
+    checks: usize,
+}
+
 impl Scheduler {
     /// A task that is not wanted any more ends here: nobody else would ever say that it stopped, since no agent has it.
     pub(crate) fn end_unwanted(
@@ -52,21 +60,20 @@ impl Scheduler {
         nodes.extend(touched.iter().cloned());
         for node in nodes {
             // One that is not known is asked again when it is.
-            let Some(info) = self.nodes.get_mut(&node) else { continue };
             let Some(tasks) = self.preassigned.get_mut(&node) else { continue };
             tasks.retain(|id| {
                 let Some(task) = tables.get::<Task>(id).filter(|task| is_active(task)) else {
                     return false;
                 };
+                let Some(info) = self.nodes.get(&node) else { return true };
                 let demand = Demand::new(task);
                 if filter::check(&demand, info).is_ok() {
                     let assigned = Arc::new(assign(now, task, &demand, info, CONFIRMED));
-                    info.add(&assigned);
-                    self.counted.insert(id.clone(), assigned.clone());
+                    self.nodes.count(&assigned);
                     writes.push(Write::UpdateTask(Box::new(Task::clone(&assigned))));
                     return false;
                 }
-                let reason = filter::explain(&demand, std::iter::once(&*info));
+                let reason = filter::explain(&demand, std::iter::once(info));
                 writes.extend(refuse(now, task, reason));
                 true
             });
@@ -84,15 +91,16 @@ impl Scheduler {
         while writes.len() < PORTION
             && let Some(demand) = self.hopeful.pop_first()
         {
-            if !self.place(now, tables, &demand, writes) {
+            if !self.place(now, tables, &demand, writes).is_all {
                 self.hopeful.insert(demand);
             }
         }
-        for demand in self.waiting.unjudged(self.groups_max()) {
-            if writes.len() >= PORTION {
+        let mut checks = 0;
+        for demand in self.waiting.unjudged(PORTION) {
+            if writes.len() >= PORTION || checks >= CHECKS_MAX {
                 return;
             }
-            self.place(now, tables, &demand, writes);
+            checks += self.place(now, tables, &demand, writes).checks;
         }
         for (demand, reason) in self.waiting.joined() {
             if writes.len() >= PORTION {
@@ -102,36 +110,36 @@ impl Scheduler {
         }
     }
 
-    /// Places a group; what finds no room goes on waiting, with the reason. Whether that is all of it: a portion is
-    /// placed at a time.
+    /// Places a group; what finds no room goes on waiting, with the reason. A portion is placed at a time.
     fn place(
         &mut self,
         now: SystemTime,
         tables: &Tables,
         demand: &Arc<Demand>,
         writes: &mut Vec<Write>,
-    ) -> bool {
-        let mut spread = Spread::new(now, demand, self.nodes.values_mut());
+    ) -> Placing {
+        let mut spread = Spread::new(now, demand, &mut self.nodes);
         while let Some(id) = self.waiting.next(demand).cloned() {
             if writes.len() >= PLACED_MAX {
-                return false;
+                return Placing { is_all: false, checks: spread.checks() };
             }
             if let Some(task) = tables.get::<Task>(&id) {
-                let placed = spread.place_one(|info| {
-                    let assigned = assign(now, task, demand, info, ASSIGNED);
-                    info.add(&assigned);
-                    assigned
-                });
-                let Some(assigned) = placed else { break };
-                writes.push(Write::UpdateTask(Box::new(assigned.clone())));
-                self.counted.insert(id.clone(), Arc::new(assigned));
+                let Some(place) = spread.take(&self.nodes) else { break };
+                if let Some(info) = self.nodes.at(place) {
+                    let assigned = Arc::new(assign(now, task, demand, info, ASSIGNED));
+                    self.nodes.count(&assigned);
+                    spread.put_back(place, &self.nodes);
+                    writes.push(Write::UpdateTask(Box::new(Task::clone(&assigned))));
+                }
             }
             self.waiting.remove(&id);
         }
+        let mut checks = spread.checks();
         if self.waiting.next(demand).is_some() {
+            checks += self.nodes.len();
             self.explain(now, tables, demand, writes);
         }
-        true
+        Placing { is_all: true, checks }
     }
 
     /// Says why a group waits.

@@ -15,15 +15,14 @@ use swarm_store::{Change, ControlLoop, Delta, Tables, Write};
 use crate::demand::Demand;
 use crate::failures::{Failures, VersionedService};
 use crate::filter;
-use crate::node::{NodeInfo, is_active, is_placed, observed, resources};
+use crate::node::{NodeInfo, is_active, is_placed, observed};
+use crate::nodes::Nodes;
 use crate::waiting::Waiting;
 
 /// The scheduler's state: derived from the tables, but for the failures that it saw.
 #[derive(Debug, Default)]
 pub struct Scheduler {
-    pub(crate) nodes: BTreeMap<String, NodeInfo>,
-    /// The tasks as they are counted on their nodes.
-    pub(crate) counted: BTreeMap<String, Arc<Task>>,
+    pub(crate) nodes: Nodes,
     pub(crate) waiting: Waiting,
     /// Tasks that came with a node and wait for its being checked, by node.
     pub(crate) preassigned: BTreeMap<String, BTreeSet<String>>,
@@ -47,24 +46,19 @@ impl ControlLoop for Scheduler {
 
     fn resync(&mut self, _now: SystemTime, tables: &Tables) {
         // Failures are no derived state: what was seen is kept for nodes that are still there.
-        let mut failures: BTreeMap<_, _> = std::mem::take(&mut self.nodes)
-            .into_iter()
-            .map(|(id, info)| (id, info.failures))
-            .collect();
-        *self = Self::default();
+        let before = std::mem::take(self).nodes;
         for node in tables.iter::<Node>() {
-            let failures = failures.remove(&node.id).unwrap_or_default();
-            self.nodes.insert(node.id.clone(), NodeInfo::new(node.clone(), failures));
+            let failures = before.get(&node.id).map(|info| info.failures.clone());
+            self.nodes.insert(node.clone(), failures.unwrap_or_default(), placed(tables, &node.id));
         }
         for task in tables.iter::<Task>() {
             self.enqueue(task);
-            self.count(task);
         }
     }
 
     fn observe(&mut self, now: SystemTime, tables: &Tables, change: &Change) {
         match change {
-            Change::Node(delta) => self.observe_node(delta),
+            Change::Node(delta) => self.observe_node(tables, delta),
             Change::Task(delta) => self.observe_task(now, tables, delta),
             _ => {}
         }
@@ -100,31 +94,14 @@ impl ControlLoop for Scheduler {
 }
 
 impl Scheduler {
-    fn observe_node(&mut self, delta: &Delta<Node>) {
+    fn observe_node(&mut self, tables: &Tables, delta: &Delta<Node>) {
         let Some(node) = delta.new.as_ref().or(delta.old.as_ref()) else { return };
         self.touched.insert(node.id.clone());
-        if delta.new.is_some() {
-            self.replace_node(node);
-        } else {
+        if delta.new.is_none() {
             self.nodes.remove(&node.id);
+        } else if !self.nodes.replace(node) {
+            self.nodes.insert(node.clone(), Failures::default(), placed(tables, &node.id));
         }
-    }
-
-    /// Counts a node's tasks anew only where what it offers changed: nodes are written often, for other reasons.
-    fn replace_node(&mut self, new: &Arc<Node>) {
-        if let Some(info) = self.nodes.get_mut(&new.id)
-            && resources(&info.node) == resources(new)
-        {
-            info.node = new.clone();
-            return;
-        }
-        let failures =
-            self.nodes.remove(&new.id).map_or_else(Failures::default, |info| info.failures);
-        let mut info = NodeInfo::new(new.clone(), failures);
-        for task in self.counted.values().filter(|task| task.node_id == new.id) {
-            info.add(task);
-        }
-        self.nodes.insert(new.id.clone(), info);
     }
 
     fn observe_task(&mut self, now: SystemTime, tables: &Tables, delta: &Delta<Task>) {
@@ -132,16 +109,12 @@ impl Scheduler {
         if is_only_told(delta) && self.waiting.contains(&task.id) {
             return;
         }
-        self.uncount(&task.id);
+        self.recount(delta);
         self.dequeue(delta);
         if let Some(new) = &delta.new {
             self.enqueue(new);
-            self.count(new);
-            if has_failed(delta)
-                && !is_preassigned(tables, new)
-                && let Some(info) = self.nodes.get_mut(&new.node_id)
-            {
-                info.failures.record(now, versioned(new));
+            if has_failed(delta) && !is_preassigned(tables, new) {
+                self.nodes.record_failure(&new.node_id, now, versioned(new));
             }
         }
         if let Some(old) = delta.old.as_ref().filter(|old| gives_room(old, delta.new.as_deref())) {
@@ -181,23 +154,25 @@ impl Scheduler {
         }
     }
 
-    fn count(&mut self, task: &Arc<Task>) {
-        if !is_placed(task) {
-            return;
-        }
-        if let Some(info) = self.nodes.get_mut(&task.node_id) {
-            info.add(task);
-        }
-        self.counted.insert(task.id.clone(), task.clone());
-    }
-
-    fn uncount(&mut self, id: &str) {
-        if let Some(counted) = self.counted.remove(id)
-            && let Some(info) = self.nodes.get_mut(&counted.node_id)
+    /// Counts a task where it is now. It may be counted there already, where it was this loop that placed it.
+    fn recount(&mut self, delta: &Delta<Task>) {
+        let now = delta.new.as_ref().filter(|new| is_placed(new));
+        if let Some(old) = &delta.old
+            && now.is_none_or(|now| now.node_id != old.node_id)
         {
-            info.remove(&counted);
+            self.nodes.uncount(old);
+        }
+        match (now, &delta.new) {
+            (Some(now), _) => self.nodes.count(now),
+            (None, Some(new)) => self.nodes.uncount(new),
+            (None, None) => {}
         }
     }
+}
+
+/// The tasks that take up room on a node.
+fn placed<'a>(tables: &'a Tables, node_id: &str) -> impl Iterator<Item = &'a Arc<Task>> {
+    tables.tasks_by_node(node_id).filter(|task| is_placed(task))
 }
 
 /// Whether a node may have room now that it had not before: a task left it, or is to go and no longer counts as one of

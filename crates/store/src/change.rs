@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use swarm_proto::v1::{
-    Cluster, Config, Extension, Network, Node, Resource, Secret, Service, StoreAction,
-    StoreActionKind, Task, Volume,
+    Cluster, Config, Extension, Network, Node, Resource, Secret, Service, Task, Volume,
 };
 
 use crate::object::{Kind, Object};
@@ -19,23 +18,14 @@ pub struct Delta<T> {
 }
 
 impl<T: Object> Delta<T> {
-    fn action(&self, version: u64) -> StoreAction {
-        let kind = match (&self.old, &self.new) {
-            (None, _) => StoreActionKind::StoreActionCreate,
-            (Some(_), Some(_)) => StoreActionKind::StoreActionUpdate,
-            (Some(_), None) => StoreActionKind::StoreActionRemove,
-        };
-        let target = match (&self.new, &self.old) {
-            (Some(new), _) => Some(T::target(new)),
-            (None, Some(old)) => {
-                // A removal tells replicas the version that it made, so that versions never repeat.
-                let mut gone = T::clone(old);
-                gone.meta_mut().version.get_or_insert_default().index = version;
-                Some(T::target(&Arc::new(gone)))
-            }
-            (None, None) => None,
-        };
-        StoreAction { action: kind.into(), target }
+    fn id(&self) -> &str {
+        self.new.as_ref().or(self.old.as_ref()).map_or("", |object| object.id())
+    }
+
+    /// This and then the other of the same object; none where nothing comes of both.
+    fn then(self, later: Self) -> Option<Self> {
+        let both = Self { old: self.old, new: later.new };
+        (both.old.is_some() || both.new.is_some()).then_some(both)
     }
 }
 
@@ -72,19 +62,38 @@ impl Change {
         }
     }
 
-    /// The change as the log records it; `version` is the one that its transaction made.
-    pub(crate) fn action(&self, version: u64) -> StoreAction {
+    /// The object's identifier.
+    pub(crate) fn id(&self) -> &str {
         match self {
-            Self::Node(delta) => delta.action(version),
-            Self::Service(delta) => delta.action(version),
-            Self::Task(delta) => delta.action(version),
-            Self::Network(delta) => delta.action(version),
-            Self::Cluster(delta) => delta.action(version),
-            Self::Secret(delta) => delta.action(version),
-            Self::Resource(delta) => delta.action(version),
-            Self::Extension(delta) => delta.action(version),
-            Self::Config(delta) => delta.action(version),
-            Self::Volume(delta) => delta.action(version),
+            Self::Node(delta) => delta.id(),
+            Self::Service(delta) => delta.id(),
+            Self::Task(delta) => delta.id(),
+            Self::Network(delta) => delta.id(),
+            Self::Cluster(delta) => delta.id(),
+            Self::Secret(delta) => delta.id(),
+            Self::Resource(delta) => delta.id(),
+            Self::Extension(delta) => delta.id(),
+            Self::Config(delta) => delta.id(),
+            Self::Volume(delta) => delta.id(),
+        }
+    }
+
+    /// This and then `later`, which is of the same object; none where nothing comes of both.
+    pub(crate) fn then(self, later: Self) -> Option<Self> {
+        match (self, later) {
+            (Self::Node(first), Self::Node(later)) => first.then(later).map(Self::Node),
+            (Self::Service(first), Self::Service(later)) => first.then(later).map(Self::Service),
+            (Self::Task(first), Self::Task(later)) => first.then(later).map(Self::Task),
+            (Self::Network(first), Self::Network(later)) => first.then(later).map(Self::Network),
+            (Self::Cluster(first), Self::Cluster(later)) => first.then(later).map(Self::Cluster),
+            (Self::Secret(first), Self::Secret(later)) => first.then(later).map(Self::Secret),
+            (Self::Resource(first), Self::Resource(later)) => first.then(later).map(Self::Resource),
+            (Self::Extension(first), Self::Extension(later)) => {
+                first.then(later).map(Self::Extension)
+            }
+            (Self::Config(first), Self::Config(later)) => first.then(later).map(Self::Config),
+            (Self::Volume(first), Self::Volume(later)) => first.then(later).map(Self::Volume),
+            (_, later) => Some(later),
         }
     }
 }
@@ -103,4 +112,21 @@ pub enum Write {
     UpdateNetwork(Box<Network>),
     DeleteNetwork(String),
     UpdateCluster(Box<Cluster>),
+}
+
+impl Write {
+    /// What is written.
+    pub(crate) fn object(&self) -> (Kind, &str) {
+        match self {
+            Self::CreateTask(task) | Self::UpdateTask(task) => (Kind::Task, &task.id),
+            Self::DeleteTask(id) => (Kind::Task, id),
+            Self::UpdateService(service) => (Kind::Service, &service.id),
+            Self::DeleteService(id) => (Kind::Service, id),
+            Self::UpdateNode(node) => (Kind::Node, &node.id),
+            Self::DeleteNode(id) => (Kind::Node, id),
+            Self::UpdateNetwork(network) => (Kind::Network, &network.id),
+            Self::DeleteNetwork(id) => (Kind::Network, id),
+            Self::UpdateCluster(cluster) => (Kind::Cluster, &cluster.id),
+        }
+    }
 }

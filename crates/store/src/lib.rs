@@ -13,11 +13,13 @@
 
 mod change;
 mod control_loop;
+mod entry;
 mod error;
 mod feed;
 mod loop_driver;
 pub mod metrics;
 mod object;
+mod outcome;
 mod proposer;
 mod sharing;
 mod snapshot;

@@ -16,9 +16,9 @@ use crate::store::Store;
 use crate::tables::Tables;
 use crate::transaction::Transaction;
 
-/// One log entry carries as many changes at most; what is planned beyond goes into the next. Keeps entries below 1 MiB,
+/// One log entry carries as many objects at most; what is planned beyond goes into the next. Keeps entries below 1 MiB,
 /// and what others wait for the writer at some ten milliseconds.
-const WRITES_PER_ENTRY_MAX: usize = PORTION;
+const OBJECTS_PER_ENTRY_MAX: usize = PORTION;
 /// The loops react to each other at most so often in a row; more means that two of them disagree.
 const ROUNDS_MAX: usize = 32;
 /// A clock may go back by as much before the loops start anew: less only delays what they planned by as much.
@@ -148,7 +148,11 @@ impl LoopDriver {
         now: SystemTime,
         transaction: &mut Transaction<'_>,
     ) {
-        while transaction.changes().len() < WRITES_PER_ENTRY_MAX
+        let has_room = |transaction: &Transaction<'_>, write: &Write| {
+            transaction.objects_changed() < OBJECTS_PER_ENTRY_MAX
+                || transaction.concerns(write.object())
+        };
+        while self.backlog.front().is_some_and(|write| has_room(transaction, write))
             && let Some(write) = self.backlog.pop_front()
         {
             if let Err(error) = transaction.write(write) {
@@ -156,7 +160,7 @@ impl LoopDriver {
                 debug!(%error, "a planned write no longer fits");
                 return self.restart();
             }
-            if let Some(change) = transaction.changes().last().cloned() {
+            if let Some(change) = transaction.last().cloned() {
                 show(loops, now, transaction, &change);
             }
         }

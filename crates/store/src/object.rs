@@ -1,8 +1,5 @@
 //! What every store object has in common, and which table it lives in.
 
-use std::sync::Arc;
-
-use swarm_proto::v1::store_action::Target;
 use swarm_proto::v1::{
     Cluster, Config, Extension, Meta, Network, Node, Resource, Secret, Service, Task, Volume,
 };
@@ -56,6 +53,8 @@ impl Kind {
 pub trait Object: prost::Message + Clone + Default + PartialEq + Send + Sync + 'static {
     /// Its table.
     const KIND: Kind;
+    /// The field of a `StoreAction` that carries it.
+    const TARGET: u32;
 
     /// The identifier.
     fn id(&self) -> &str;
@@ -80,14 +79,13 @@ pub trait Object: prost::Message + Clone + Default + PartialEq + Send + Sync + '
     fn table_mut(tables: &mut Tables) -> &mut Table<Self>;
     #[doc(hidden)]
     fn change(delta: Delta<Self>) -> Change;
-    #[doc(hidden)]
-    fn target(object: &Arc<Self>) -> Target;
 }
 
 macro_rules! objects {
-    ($($kind:ident, $field:ident, $name:expr;)*) => {
+    ($($kind:ident, $field:ident, $target:literal, $name:expr;)*) => {
         $(impl Object for $kind {
             const KIND: Kind = Kind::$kind;
+            const TARGET: u32 = $target;
 
             fn id(&self) -> &str {
                 &self.id
@@ -118,23 +116,20 @@ macro_rules! objects {
                 Change::$kind(delta)
             }
 
-            fn target(object: &Arc<Self>) -> Target {
-                Target::$kind($kind::clone(object).into())
-            }
         })*
     };
 }
 
 // Nodes and tasks have no unique names: two machines may share a hostname, and a task is named by service and slot.
 objects! {
-    Node, nodes, |_| None;
-    Service, services, |object| Some(&object.spec.as_ref()?.annotations.as_ref()?.name);
-    Task, tasks, |_| None;
-    Network, networks, |object| Some(&object.spec.as_ref()?.annotations.as_ref()?.name);
-    Cluster, clusters, |object| Some(&object.spec.as_ref()?.annotations.as_ref()?.name);
-    Secret, secrets, |object| Some(&object.spec.as_ref()?.annotations.as_ref()?.name);
-    Resource, resources, |object| Some(&object.annotations.as_ref()?.name);
-    Extension, extensions, |object| Some(&object.annotations.as_ref()?.name);
-    Config, configs, |object| Some(&object.spec.as_ref()?.annotations.as_ref()?.name);
-    Volume, volumes, |object| Some(&object.spec.as_ref()?.annotations.as_ref()?.name);
+    Node, nodes, 2, |_| None;
+    Service, services, 3, |object| Some(&object.spec.as_ref()?.annotations.as_ref()?.name);
+    Task, tasks, 4, |_| None;
+    Network, networks, 5, |object| Some(&object.spec.as_ref()?.annotations.as_ref()?.name);
+    Cluster, clusters, 6, |object| Some(&object.spec.as_ref()?.annotations.as_ref()?.name);
+    Secret, secrets, 7, |object| Some(&object.spec.as_ref()?.annotations.as_ref()?.name);
+    Resource, resources, 8, |object| Some(&object.annotations.as_ref()?.name);
+    Extension, extensions, 9, |object| Some(&object.annotations.as_ref()?.name);
+    Config, configs, 10, |object| Some(&object.spec.as_ref()?.annotations.as_ref()?.name);
+    Volume, volumes, 11, |object| Some(&object.spec.as_ref()?.annotations.as_ref()?.name);
 }

@@ -12,13 +12,14 @@ use tokio::sync::{Notify, oneshot};
 use tracing::debug;
 
 use crate::change::Change;
+use crate::entry;
 use crate::error::Error;
 use crate::feed::Feed;
 use crate::metrics;
 use crate::object::Kind;
 use crate::proposer::{Proposal, Proposer};
 use crate::tables::Tables;
-use crate::transaction::{Transaction, request};
+use crate::transaction::Transaction;
 use crate::watch::{Commit, Watch, Watchers};
 
 /// A transaction that takes longer is told.
@@ -169,7 +170,7 @@ impl Store {
         let changes: Arc<[Change]> = changes.into();
         writer.ticket_last += 1;
         let ticket = writer.ticket_last;
-        let body = request(ticket, version, &changes).encode_to_vec();
+        let body = entry::body(ticket, version, &changes);
         let (answer, committed) = oneshot::channel();
         let proposed = Instant::now();
         metrics::WRITE.observe((proposed - begun).as_secs_f64());

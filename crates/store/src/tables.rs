@@ -158,24 +158,24 @@ impl Tables {
     /// Keeps the task indexes in step with the table.
     fn index(&mut self, change: &Change) {
         let Change::Task(Delta { old, new }) = change else { return };
-        if let (Some(old), Some(new)) = (old, new)
-            && (&old.service_id, old.slot, &old.node_id)
-                == (&new.service_id, new.slot, &new.node_id)
-        {
-            return;
+        if old.as_deref().map(slot_of) != new.as_deref().map(slot_of) {
+            if let Some(task) = old {
+                let key = self.slot_key(task);
+                self.tasks_by_slot.remove(&key);
+            }
+            if let Some(task) = new {
+                let key = self.slot_key(task);
+                self.tasks_by_slot.insert(key);
+            }
         }
-        if let Some(task) = old {
-            let slot = self.slot_key(task);
-            self.tasks_by_slot.remove(&slot);
-            let node = self.node_key(task);
-            self.tasks_by_node.remove(&node);
-        }
-        if let Some(task) = new {
-            let slot = self.slot_key(task);
-            self.tasks_by_slot.insert(slot);
-            if !task.node_id.is_empty() {
-                let node = self.node_key(task);
-                self.tasks_by_node.insert(node);
+        if old.as_deref().and_then(node_of) != new.as_deref().and_then(node_of) {
+            if let Some(task) = old {
+                let key = self.node_key(task);
+                self.tasks_by_node.remove(&key);
+            }
+            if let Some(task) = new.as_ref().filter(|task| !task.node_id.is_empty()) {
+                let key = self.node_key(task);
+                self.tasks_by_node.insert(key);
             }
         }
     }
@@ -188,4 +188,14 @@ impl Tables {
     fn node_key(&self, task: &Task) -> (Arc<str>, Arc<str>) {
         (self.nodes.key(&task.node_id), self.tasks.key(&task.id))
     }
+}
+
+/// Where a task belongs.
+fn slot_of(task: &Task) -> (&str, u64) {
+    (&task.service_id, task.slot)
+}
+
+/// Where a task is, if anywhere.
+fn node_of(task: &Task) -> Option<&str> {
+    Some(task.node_id.as_str()).filter(|id| !id.is_empty())
 }

@@ -4,19 +4,22 @@ use std::ops::Deref;
 use std::time::SystemTime;
 
 use swarm_proto::timestamp::from_system_time;
-use swarm_proto::v1::{InternalRaftRequest, Network, Node, Service, Task};
+use swarm_proto::v1::{Network, Node, Service, Task};
 
 use crate::change::{Change, Write};
 use crate::error::Error;
 use crate::feed::{Feed, FeedBatch};
-use crate::object::Object;
+use crate::object::{Kind, Object};
+use crate::outcome::Outcome;
 use crate::tables::Tables;
 
 /// Writes in progress; its own are visible through the tables that it dereferences to. Dropped unless committed.
 #[derive(Debug)]
 pub struct Transaction<'a> {
     tables: Tables,
-    changes: Vec<Change>,
+    outcome: Outcome,
+    /// The last change, for whoever follows them one by one.
+    last: Option<Change>,
     /// The version index that every object written here gets.
     version: u64,
     now: SystemTime,
@@ -36,7 +39,7 @@ impl Deref for Transaction<'_> {
 impl<'a> Transaction<'a> {
     pub(crate) fn new(tables: Tables, now: SystemTime, feed: &'a mut Feed) -> Self {
         let version = tables.version + 1;
-        Self { tables, changes: Vec::new(), version, now, feed, unfed: false }
+        Self { tables, outcome: Outcome::default(), last: None, version, now, feed, unfed: false }
     }
 
     /// Adds an object; its version and times are set here.
@@ -49,7 +52,8 @@ impl<'a> Transaction<'a> {
         meta.version.get_or_insert_default().index = self.version;
         meta.created_at = Some(now);
         meta.updated_at = Some(now);
-        self.changes.push(self.tables.create(object)?);
+        let change = self.tables.create(object)?;
+        self.record(change);
         Ok(())
     }
 
@@ -73,7 +77,8 @@ impl<'a> Transaction<'a> {
         meta.version.get_or_insert_default().index = self.version;
         meta.created_at = created_at;
         meta.updated_at = Some(now);
-        self.changes.push(self.tables.update(object)?);
+        let change = self.tables.update(object)?;
+        self.record(change);
         Ok(())
     }
 
@@ -84,7 +89,7 @@ impl<'a> Transaction<'a> {
     pub fn delete<T: Object>(&mut self, id: &str) -> Result<(), Error> {
         let change = self.tables.delete::<T>(id)?;
         self.tables.version = self.version;
-        self.changes.push(change);
+        self.record(change);
         Ok(())
     }
 
@@ -112,9 +117,24 @@ impl<'a> Transaction<'a> {
         &self.tables
     }
 
-    /// What this transaction changed so far, in order.
-    pub fn changes(&self) -> &[Change] {
-        &self.changes
+    /// How many objects this transaction changed so far.
+    pub(crate) fn objects_changed(&self) -> usize {
+        self.outcome.len()
+    }
+
+    /// Whether it changed this object.
+    pub(crate) fn concerns(&self, object: (Kind, &str)) -> bool {
+        self.outcome.concerns(object)
+    }
+
+    /// The newest of its changes.
+    pub(crate) fn last(&self) -> Option<&Change> {
+        self.last.as_ref()
+    }
+
+    fn record(&mut self, change: Change) {
+        self.last = Some(change.clone());
+        self.outcome.add(change);
     }
 
     /// When this transaction began, by the store's clock.
@@ -130,14 +150,6 @@ impl<'a> Transaction<'a> {
     }
 
     pub(crate) fn into_parts(self) -> (Tables, Vec<Change>, u64, bool) {
-        (self.tables, self.changes, self.version, self.unfed)
-    }
-}
-
-/// The log entry's body for a transaction (SwarmKit's `InternalRaftRequest`).
-pub(crate) fn request(ticket: u64, version: u64, changes: &[Change]) -> InternalRaftRequest {
-    InternalRaftRequest {
-        id: ticket,
-        action: changes.iter().map(|change| change.action(version)).collect(),
+        (self.tables, self.outcome.into_changes(), self.version, self.unfed)
     }
 }

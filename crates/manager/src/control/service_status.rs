@@ -1,5 +1,7 @@
 //! How many tasks services want and have, so that a client need not list them all to know.
 
+use std::collections::HashMap;
+
 use swarm_proto::v1::list_service_statuses_response::ServiceStatus;
 use swarm_proto::v1::node_status::State;
 use swarm_proto::v1::service_spec::Mode;
@@ -29,9 +31,11 @@ fn status(tables: &Tables, service_id: String) -> ServiceStatus {
     let iteration = job.map(|job| job.job_iteration.unwrap_or_default().index);
     let global = matches!(mode, Some(Mode::Global(_) | Mode::GlobalJob(_)));
     let mut counts = ServiceStatus { desired_tasks: desired(mode), ..ServiceStatus::default() };
+    let mut nodes = HashMap::new();
     for task in tables.tasks_by_service(&service_id) {
         if iteration.is_none_or(|iteration| is_of_iteration(task, iteration)) {
-            let running = is_running(tables, task);
+            let running = is_reported_running(task)
+                && *nodes.entry(task.node_id.as_str()).or_insert_with(|| is_up(tables, task));
             count(task, running, global, iteration.is_some(), &mut counts);
         }
     }
@@ -52,12 +56,15 @@ fn is_of_iteration(task: &Task, iteration: u64) -> bool {
     task.job_iteration.as_ref().is_some_and(|of| of.index == iteration)
 }
 
-/// Whether a task runs as far as anybody knows. What was last heard from a node that is down, or no longer there, is
-/// no knowledge: SwarmKit counts such tasks and shows more replicas than there are.
-fn is_running(tables: &Tables, task: &Task) -> bool {
-    let reported = task.status.as_ref().is_some_and(|status| status.state() == TaskState::Running);
+fn is_reported_running(task: &Task) -> bool {
+    task.status.as_ref().is_some_and(|status| status.state() == TaskState::Running)
+}
+
+/// Whether a task's node may be believed. What was last heard from one that is down, or no longer there, is no
+/// knowledge: SwarmKit counts such tasks and shows more replicas than there are.
+fn is_up(tables: &Tables, task: &Task) -> bool {
     let node = tables.get::<Node>(&task.node_id).and_then(|node| node.status.as_ref());
-    reported && node.is_some_and(|status| status.state() != State::Down)
+    node.is_some_and(|status| status.state() != State::Down)
 }
 
 fn count(task: &Task, running: bool, global: bool, job: bool, counts: &mut ServiceStatus) {

@@ -1,0 +1,104 @@
+//! What a transaction comes to: one change per object, from how it was before to how it is after.
+//!
+//! A transaction of the control loops makes a task, completes it and gives it a node; the log and whoever watches need
+//! the outcome only. Objects keep the order in which they were first changed.
+
+use std::collections::HashMap;
+
+use crate::change::Change;
+use crate::object::Kind;
+
+/// The changes of a transaction, an object at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    places: HashMap<(Kind, String), usize>,
+    /// None where an object was made and removed again.
+    changes: Vec<Option<Change>>,
+}
+
+impl Outcome {
+    /// Adds the newest change, which comes after all others.
+    pub(crate) fn add(&mut self, change: Change) {
+        let next = self.changes.len();
+        let place = *self.places.entry((change.kind(), change.id().to_owned())).or_insert(next);
+        match self.changes.get_mut(place) {
+            None => self.changes.push(Some(change)),
+            Some(earlier) => {
+                *earlier = match earlier.take() {
+                    Some(earlier) => earlier.then(change),
+                    None => Some(change),
+                }
+            }
+        }
+    }
+
+    /// How many objects were changed.
+    pub(crate) fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Whether this object was changed.
+    pub(crate) fn concerns(&self, (kind, id): (Kind, &str)) -> bool {
+        self.places.contains_key(&(kind, id.to_owned()))
+    }
+
+    pub(crate) fn into_changes(self) -> Vec<Change> {
+        self.changes.into_iter().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use swarm_proto::v1::{Node, Task};
+
+    use super::*;
+    use crate::change::Delta;
+
+    fn task(slot: u64) -> Arc<Task> {
+        Arc::new(Task { id: "t".into(), slot, ..Task::default() })
+    }
+
+    /// Slots before and after.
+    type Slots = (Option<u64>, Option<u64>);
+
+    fn slots(outcome: Outcome) -> Vec<Slots> {
+        let slot = |task: Option<Arc<Task>>| task.map(|task| task.slot);
+        let delta = |change| match change {
+            Change::Task(Delta { old, new }) => Some((slot(old), slot(new))),
+            _ => None,
+        };
+        outcome.into_changes().into_iter().filter_map(delta).collect()
+    }
+
+    #[test]
+    fn an_object_changes_once() {
+        let table: [(&[Slots], &[Slots]); 5] = [
+            (&[(None, Some(1))], &[(None, Some(1))]),
+            (&[(None, Some(1)), (Some(1), Some(2)), (Some(2), Some(3))], &[(None, Some(3))]),
+            (&[(Some(1), Some(2)), (Some(2), None)], &[(Some(1), None)]),
+            (&[(None, Some(1)), (Some(1), None)], &[]),
+            (&[(None, Some(1)), (Some(1), None), (None, Some(2))], &[(None, Some(2))]),
+        ];
+        for (changes, expect) in table {
+            let mut outcome = Outcome::default();
+            for (old, new) in changes.iter().copied() {
+                outcome.add(Change::Task(Delta { old: old.map(task), new: new.map(task) }));
+            }
+            assert_eq!(outcome.len(), 1);
+            assert_eq!(slots(outcome), expect, "{changes:?}");
+        }
+    }
+
+    #[test]
+    fn objects_of_other_tables_may_have_the_same_identifier() {
+        let mut outcome = Outcome::default();
+        let node = Arc::new(Node { id: "t".into(), ..Node::default() });
+        outcome.add(Change::Node(Delta { old: None, new: Some(node) }));
+        assert!(!outcome.concerns((Kind::Task, "t")));
+        outcome.add(Change::Task(Delta { old: None, new: Some(task(1)) }));
+        assert!(outcome.concerns((Kind::Task, "t")));
+        assert!(matches!(&outcome.into_changes()[..], [Change::Node(_), Change::Task(_)]));
+    }
+}
