@@ -273,8 +273,9 @@ proptest! {
                 let demand = Demand::new(task);
                 let room = fresh.iter().find(|info| filter::check(&demand, info).is_ok());
                 prop_assert!(room.is_none(), "{} would fit after {event:?}", task.id);
-                // Nodes that filled up since are not counted anew: it is a reason, if no longer the only one.
-                prop_assert!(world.err(&task.id).starts_with("no suitable node"), "{}", task.id);
+                let explanation = filter::explain(&demand, fresh.iter());
+                let reason = crate::decision::no_suitable_node(&explanation);
+                prop_assert_eq!(world.err(&task.id), &reason, "after {:?}", event);
             }
             let again = world.scheduler.plan(world.now, &world.tables.clone());
             prop_assert!(again.is_empty(), "a plan applied twice changes nothing");
@@ -293,7 +294,7 @@ fn fresh(world: &World) -> Vec<NodeInfo> {
     let info = |node: &Arc<Node>| {
         let mut info = NodeInfo::new(node.clone(), Default::default());
         let placed = world.tables.tasks_by_node(&node.id).filter(|task| is_placed(task));
-        placed.for_each(|task| info.add(task));
+        placed.for_each(|task| info.put(task.clone()));
         info
     };
     world.tables.iter::<Node>().map(info).collect()
