@@ -115,7 +115,8 @@ impl ControlLoop for Orchestrator {
         for (service, tasks) in updating {
             self.updates.step(&mut plan, &mut self.restarts, &service, News::Tasks(&tasks));
         }
-        self.is_behind = !self.tasks.is_empty() || !self.services.is_empty();
+        self.is_behind =
+            !self.tasks.is_empty() || !self.services.is_empty() || self.updates.is_behind();
         plan.into_writes()
     }
 
@@ -161,6 +162,10 @@ impl Orchestrator {
             }
             // One completion of a job more: the next may start.
             Some(new) if has_completed_job(new) => {
+                self.services.insert(new.service_id.clone());
+            }
+            // One less: a machine that lost its power may not know any more that it had completed a task.
+            Some(new) if delta.old.as_ref().is_some_and(|old| has_completed_job(old)) => {
                 self.services.insert(new.service_id.clone());
             }
             // Somebody deleted a task that was to run: its slot is empty now.

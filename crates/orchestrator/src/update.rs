@@ -70,11 +70,17 @@ impl Updates {
         self.running.values().filter_map(Rollout::wakeup).min()
     }
 
-    /// The services whose updates have something to do at `now` by the passing of time alone.
+    /// The services whose updates have something to do at `now` although nothing happened.
     pub(crate) fn due(&self, now: SystemTime) -> Vec<String> {
-        let due =
-            self.running.iter().filter(|(_, update)| update.wakeup().is_some_and(|at| at <= now));
+        let is_due =
+            |update: &Rollout| update.is_behind || update.wakeup().is_some_and(|at| at <= now);
+        let due = self.running.iter().filter(|(_, update)| is_due(update));
         due.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Whether any update has more to do than one plan holds.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.running.values().any(|update| update.is_behind)
     }
 
     /// Begins to bring `slots` to the service's specification, unless that is under way.

@@ -9,6 +9,8 @@ use swarm_proto::v1::update_config::{FailureAction, UpdateOrder};
 use swarm_proto::v1::update_status::UpdateState;
 use swarm_proto::v1::{GlobalService, ReplicatedService, Service, Task, TaskState, UpdateConfig};
 
+use swarm_store::PORTION;
+
 use super::world::{World, image, is_running, set_image, state};
 
 fn world(replicas: u64, config: UpdateConfig) -> World {
@@ -294,4 +296,16 @@ fn what_came_up_at_last_replaces_what_an_update_left_behind() {
     world.broken_image = None;
     world.pass(60);
     assert_eq!((running(&world, "alpine"), running(&world, "new")), (0, 2));
+}
+
+#[test]
+fn a_large_update_is_planned_in_portions() {
+    let replicas = 3 * PORTION as u64;
+    let mut world = world(replicas, config(0, 0));
+    world.update("s", |spec| set_image(spec, "new"));
+    let most = world.plan_counting();
+    assert!(most <= PORTION + 4, "a plan holds {most} writes");
+    world.pass(10);
+    assert_eq!(running(&world, "new") as u64, replicas);
+    assert_eq!(status(&world), (UpdateState::Completed, "update completed".into()));
 }

@@ -81,6 +81,12 @@ impl World {
 
     /// Runs the loops as the driver does: each on the outcome of those before, until nobody wants anything.
     pub(crate) fn plan(&mut self) {
+        self.plan_counting();
+    }
+
+    /// As [`World::plan`]; how many writes the largest plan of a loop held.
+    pub(crate) fn plan_counting(&mut self) -> usize {
+        let mut most = 0;
         for _ in 0..ROUNDS_MAX {
             let mut quiet = true;
             for index in 0..self.loops.len() {
@@ -91,10 +97,11 @@ impl World {
                     .map(|it| it.plan(self.now, &tables))
                     .unwrap_or_default();
                 quiet &= writes.is_empty();
+                most = most.max(writes.len());
                 writes.into_iter().for_each(|write| self.write(write));
             }
             if quiet {
-                return;
+                return most;
             }
         }
         panic!("the loops do not come to rest");

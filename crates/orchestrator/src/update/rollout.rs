@@ -30,6 +30,8 @@ pub(super) struct Rollout {
     pub(super) tally: Tally,
     /// The slots that had no room for two tasks, and why.
     pub(super) stopped_first: BTreeMap<SlotKey, Conflict>,
+    /// Whether slots wait for the next plan: this one was full.
+    pub(super) is_behind: bool,
     /// Set when the last slot is done: until when failures still count.
     monitor_until: Option<SystemTime>,
 }
@@ -85,6 +87,7 @@ impl Rollout {
             parallelism: limit,
             tally: Tally::new(slots_total, inherited.made),
             stopped_first: BTreeMap::new(),
+            is_behind: false,
             monitor_until,
         }
     }
@@ -146,6 +149,7 @@ impl Rollout {
         service: &Service,
         news: News<'_>,
     ) {
+        self.is_behind = false;
         let is_placing = |worker: &Worker| matches!(worker, Worker::Placing { .. });
         let in_motion = self.workers.iter().any(is_placing) && self.is_in_motion(plan, service);
         for index in 0..self.workers.len() {

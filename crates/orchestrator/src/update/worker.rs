@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use swarm_proto::timestamp::to_duration;
 use swarm_proto::v1::{Node, Service, Task, TaskState};
-use swarm_store::Tables;
+use swarm_store::{PORTION, Tables};
 
 use super::rollout::Rollout;
 use super::room;
@@ -57,6 +57,10 @@ impl Rollout {
         in_motion: bool,
     ) -> (Worker, bool) {
         match worker {
+            Worker::Idle if plan.len() >= PORTION => {
+                self.is_behind = !self.queue.is_empty();
+                (Worker::Idle, true)
+            }
             Worker::Idle if !self.may_begin() => (Worker::Idle, true),
             Worker::Idle => match self.queue.pop_front() {
                 None => (Worker::Idle, true),
