@@ -1,13 +1,13 @@
-//! Many nodes in one process: real agents with certificates of their own over real connections, whose tasks run at once
+//! Many nodes in few processes: real agents with certificates of their own over real connections, whose tasks run at once
 //! and do nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use swarm_agent::{
     Agent, AgentConfig, Connection, Connector, Controller, ControllerError, Dependencies, Executor,
     LogSink,
@@ -32,68 +32,88 @@ use crate::machine::Machine;
 /// Nodes that join at the same time.
 const JOINING_MAX: usize = 16;
 
-/// Agents on a thread of their own, in the network of the machine whose manager they belong to.
+/// Nodes that one process makes up: each has some open files, and a thread.
+const NODES_PER_PROCESS: usize = 2_500;
+
+/// Agents in processes of their own, in the network of the machine whose manager they belong to.
 pub(crate) struct Crowd {
-    end: CancellationToken,
-    thread: Option<JoinHandle<Result<()>>>,
-    joined: Arc<AtomicUsize>,
+    processes: Vec<Child>,
 }
 
 impl Crowd {
     /// Lets so many nodes join the manager of a machine, as workers.
-    pub(crate) fn start(machine: &Machine, count: usize) -> Self {
+    pub(crate) fn start(machine: &Machine, count: usize) -> Result<Self> {
         let token = machine.docker(&["swarm", "join-token", "--quiet", "worker"]).ok();
         let address = format!("{}:2377", machine.host().address());
-        let network = machine.host().netns();
-        let (end, joined) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
-        let (until, counter) = (end.clone(), joined.clone());
-        // In memory: a thousand machines have a disk each.
-        let folder = tempfile::tempdir_in("/dev/shm");
-        let thread = std::thread::spawn(move || {
-            let folder = folder?;
-            let path = folder.path().to_owned();
-            netns::run_in(network, move || {
-                let runtime = tokio::runtime::Runtime::new()?;
-                runtime.block_on(crowd(address, token, path, count, counter, until))
-            })?
-        });
-        Self { end, thread: Some(thread), joined }
-    }
-
-    /// How many have their certificates.
-    pub(crate) fn joined(&self) -> usize {
-        self.joined.load(Ordering::Relaxed)
+        let mut crowd = Self { processes: Vec::new() };
+        for first in (0..count).step_by(NODES_PER_PROCESS) {
+            let part = Part {
+                first,
+                count: NODES_PER_PROCESS.min(count - first),
+                network: machine.host().netns(),
+                address: address.clone(),
+                token: token.clone(),
+            };
+            let process = Command::new(std::env::current_exe()?)
+                .arg("--crowd")
+                .arg(serde_json::to_string(&part)?)
+                .stdin(Stdio::piped())
+                .spawn();
+            crowd.processes.push(process.context("start a process for a crowd")?);
+        }
+        Ok(crowd)
     }
 }
 
 impl Drop for Crowd {
     fn drop(&mut self) {
-        self.end.cancel();
-        if let Some(Ok(Err(error))) = self.thread.take().map(JoinHandle::join) {
-            crate::table::progress(&format!("the crowd failed: {error:#}"));
+        for process in &mut self.processes {
+            // It ends when nobody holds its input any more.
+            drop(process.stdin.take());
+            let _ = process.wait();
         }
     }
 }
 
-async fn crowd(
+/// What one of the processes makes up.
+#[derive(Debug, Serialize, Deserialize)]
+struct Part {
+    first: usize,
+    count: usize,
+    network: PathBuf,
     address: String,
     token: String,
-    folder: PathBuf,
-    count: usize,
-    joined: Arc<AtomicUsize>,
-    until: CancellationToken,
-) -> Result<()> {
-    let root = download_root_ca(&address, JoinToken::parse(&token)?.digest()).await?;
+}
+
+/// The life of such a process: until its input ends.
+pub(crate) fn run(part: &str) -> Result<()> {
+    let part: Part = serde_json::from_str(part)?;
+    // In memory: a thousand machines have a disk each.
+    let folder = tempfile::tempdir_in("/dev/shm")?;
+    netns::run_in(part.network.clone(), || {
+        let runtime = tokio::runtime::Runtime::new()?;
+        let end = CancellationToken::new();
+        let ended = end.clone();
+        std::thread::spawn(move || {
+            // Whatever ends the reading ends the crowd.
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            ended.cancel();
+        });
+        runtime.block_on(crowd(part, folder.path(), end))
+    })?
+}
+
+async fn crowd(part: Part, folder: &Path, until: CancellationToken) -> Result<()> {
+    let root = download_root_ca(&part.address, JoinToken::parse(&part.token)?.digest()).await?;
     let turns = Arc::new(Semaphore::new(JOINING_MAX));
-    for number in 0..count {
+    for number in part.first..part.first + part.count {
         let member = Member {
             number,
-            address: address.clone(),
+            address: part.address.clone(),
             folder: folder.join(number.to_string()),
             root: root.clone(),
-            token: token.clone(),
+            token: part.token.clone(),
             turns: turns.clone(),
-            joined: joined.clone(),
         };
         let until = until.clone();
         tokio::spawn(until.run_until_cancelled_owned(async move {
@@ -114,7 +134,6 @@ struct Member {
     root: RootCa,
     token: String,
     turns: Arc<Semaphore>,
-    joined: Arc<AtomicUsize>,
 }
 
 impl Member {
@@ -127,7 +146,6 @@ impl Member {
             let issued = request_certificate(channel, &self.root, &request).await?;
             TlsMaterials::new(self.root, issued.certificate)?
         };
-        self.joined.fetch_add(1, Ordering::Relaxed);
         std::fs::create_dir_all(&self.folder)?;
         let (messages, mut news) = mpsc::channel(1);
         tokio::spawn(async move { while news.recv().await.is_some() {} });

@@ -34,6 +34,9 @@ struct Arguments {
     /// Leaves stock Docker out.
     #[arg(long)]
     ours_only: bool,
+    /// Makes up a part of a crowd: the bench starts itself so.
+    #[arg(long, hide = true)]
+    crowd: Option<String>,
 }
 
 impl Arguments {
@@ -44,6 +47,9 @@ impl Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if let Some(part) = &arguments.crowd {
+        return crowd::run(part);
+    }
     interrupt::watch()?;
     let mut table = Table::default();
     if arguments.asks_for(in_memory::NAME) {

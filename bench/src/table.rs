@@ -110,6 +110,7 @@ impl Row {
             Some(Goal::PerSecond(least)) => {
                 (format!(">= {least} per second"), ours.map(|ours| ours >= least))
             }
+            Some(Goal::AtLeast(least)) => (format!(">= {least}"), ours.map(|ours| ours >= least)),
             None => ("-".into(), None),
         };
         (goal, met.map_or("not known", reached))

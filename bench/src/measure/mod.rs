@@ -27,6 +27,8 @@ pub(crate) enum Goal {
     TimesDocker(f64),
     /// At least so many per second.
     PerSecond(f64),
+    /// At least so many.
+    AtLeast(f64),
 }
 
 /// The samples of one figure.
@@ -57,7 +59,7 @@ pub(crate) struct Suite {
 }
 
 /// All of them.
-pub(crate) const SUITES: [Suite; 7] = [
+pub(crate) const SUITES: [Suite; 8] = [
     Suite {
         form: Form { managers: 1, workers: 2, spares: 0 },
         measures: &[
@@ -101,6 +103,10 @@ pub(crate) const SUITES: [Suite; 7] = [
     Suite {
         form: Form { managers: 3, workers: 0, spares: 0 },
         measures: &[("crowd", nodes::crowd)],
+    },
+    Suite {
+        form: Form { managers: 3, workers: 0, spares: 0 },
+        measures: &[("multitude", nodes::multitude)],
     },
     Suite {
         form: Form { managers: 1, workers: 0, spares: 0 },

@@ -13,6 +13,9 @@ use crate::side::Side;
 
 const NODES: usize = 1_000;
 const TASKS: u64 = 30_000;
+const MANY_NODES: usize = 5_000;
+/// How long the many are watched.
+const WATCHED: Duration = Duration::from_secs(60);
 const TIMEOUT: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_secs(1);
 /// How often it is asked whether all run, where that is what is measured.
@@ -54,11 +57,43 @@ pub(super) fn crowd(side: &mut Side) -> Result<Vec<Samples>> {
             vec![TASKS as f64 / took],
         ),
     ];
-    let lists = [
-        ("service ls with 1,000 nodes and 30,000 tasks", "/services?status=true"),
-        ("node ls with 1,000 nodes and 30,000 tasks", "/nodes"),
-    ];
-    for (figure, path) in lists {
+    samples.extend(lists(
+        &mut manager,
+        "service ls with 1,000 nodes and 30,000 tasks",
+        "node ls with 1,000 nodes and 30,000 tasks",
+    )?);
+    Ok(samples)
+}
+
+/// Three managers: whether each of very many nodes keeps being known as ready, and what lists of them take.
+pub(super) fn multitude(side: &mut Side) -> Result<Vec<Samples>> {
+    let mut manager = side.manager()?;
+    let _crowd = gather(side, &mut manager, MANY_NODES)?;
+    start_tasks(side, &mut manager)?;
+    let mut samples = lists(
+        &mut manager,
+        "service ls with 5,000 nodes and 30,000 tasks",
+        "node ls with 5,000 nodes and 30,000 tasks",
+    )?;
+    let (begun, mut held) = (Instant::now(), usize::MAX);
+    while begun.elapsed() < WATCHED {
+        check()?;
+        held = held.min(count_ready(&mut manager)?.saturating_sub(side.len()));
+        std::thread::sleep(POLL);
+    }
+    let figure = "simulated nodes that are ready all the time, for a minute";
+    samples.push(Samples::new(figure, Goal::AtLeast(5000.0), vec![held as f64]));
+    Ok(samples)
+}
+
+/// What a client waits for `docker service ls` and `docker node ls`.
+fn lists(
+    manager: &mut Client,
+    services: &'static str,
+    nodes: &'static str,
+) -> Result<Vec<Samples>> {
+    let mut samples = Vec::new();
+    for (figure, path) in [(services, "/services?status=true"), (nodes, "/nodes")] {
         let mut values = Vec::new();
         for _ in 0..LISTS {
             let begun = Instant::now();
@@ -70,16 +105,19 @@ pub(super) fn crowd(side: &mut Side) -> Result<Vec<Samples>> {
     Ok(samples)
 }
 
+fn count_ready(manager: &mut Client) -> Result<usize> {
+    let nodes = manager.get("/nodes")?;
+    let nodes = nodes.as_array().context("no list of nodes")?;
+    Ok(nodes.iter().filter(|node| node["Status"]["State"] == "ready").count())
+}
+
 /// So many simulated nodes, ready.
 fn gather(side: &mut Side, manager: &mut Client, count: usize) -> Result<Crowd> {
-    let crowd = Crowd::start(side.machine(0), count);
+    let crowd = Crowd::start(side.machine(0), count)?;
     let own = side.len();
     wait("the nodes to be ready", TIMEOUT, POLL, || {
-        let nodes = manager.get("/nodes")?;
-        let nodes = nodes.as_array().context("no list of nodes")?;
-        let ready = nodes.iter().filter(|node| node["Status"]["State"] == "ready").count();
-        let joined = crowd.joined();
-        crate::table::progress(&format!("{joined} of {count} nodes joined, {ready} ready"));
+        let ready = count_ready(manager)?;
+        crate::table::progress(&format!("{ready} of {} nodes are ready", count + own));
         Ok((ready == count + own).then_some(()))
     })?;
     Ok(crowd)

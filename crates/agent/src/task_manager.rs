@@ -119,7 +119,11 @@ impl Driver {
                         return;
                     }
                 }
-                Step::Advance(state, message) => self.enter(state, message, String::new()).await,
+                // A daemon that is started again comes through it once more: no work depends on it.
+                Step::Advance(state, message) => {
+                    self.take_on(state, message, String::new()).await;
+                    self.reporter.report(&self.id, self.status.clone());
+                }
                 Step::Run(operation, state, message) => {
                     let controller = self.controller.clone();
                     match self.or_update(perform(controller, operation)).await {
@@ -174,6 +178,14 @@ impl Driver {
 
     /// Makes `state` the task's, on disk first and then on its way to the manager.
     async fn enter(&mut self, state: TaskState, message: &str, err: String) {
+        self.take_on(state, message, err).await;
+        let mut task = self.updates.borrow().clone();
+        task.status = Some(self.status.clone());
+        self.database.put(&task);
+        self.reporter.report(&self.id, self.status.clone());
+    }
+
+    async fn take_on(&mut self, state: TaskState, message: &str, err: String) {
         let from = self.status.state();
         info!(task.id = self.id, ?from, to = ?state, err, "task state");
         self.status.set_state(state);
@@ -186,10 +198,6 @@ impl Driver {
             }
             self.status.port_status = self.controller.port_status().await;
         }
-        let mut task = self.updates.borrow().clone();
-        task.status = Some(self.status.clone());
-        self.database.put(&task);
-        self.reporter.report(&self.id, self.status.clone());
     }
 }
 

@@ -94,8 +94,14 @@ pub struct Config {
 }
 
 /// Changes are collected this long before the next message, once one was sent; the first after a pause goes out at
-/// once. SwarmKit waits 100 ms, which a service's start would feel.
+/// once. SwarmKit waits 100 ms, which a service's start would feel. Grows with the nodes, as [`window`] says.
 pub(crate) const ASSIGNMENT_WINDOW: Duration = Duration::from_millis(5);
+
+/// How long changes are collected where so many nodes have sessions: twice as long for every hundred of them, so that the
+/// tasks of a large service come to each of a thousand nodes in a few messages.
+pub(crate) fn window(least: Duration, sessions: usize) -> Duration {
+    least.saturating_mul(1 + u32::try_from(sessions / 100).unwrap_or(u32::MAX))
+}
 
 /// A message of assignments carries no more changes than this (SwarmKit's `modificationBatchLimit`), the first of a
 /// stream excepted.

@@ -1,7 +1,8 @@
 //! Who listens in which session: wakes streams when something of theirs changed, and ends them.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
@@ -18,6 +19,21 @@ pub(crate) struct Signal {
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
     sessions: Mutex<BTreeMap<String, Entry>>,
+    count: Count,
+}
+
+/// How many sessions there are, for whoever wants to know at any time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Count(Arc<AtomicUsize>);
+
+impl Count {
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, count: usize) {
+        self.0.store(count, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -32,6 +48,7 @@ impl Hub {
         let mut sessions = self.sessions();
         if sessions.get(&node_id).is_none_or(|entry| entry.session_id != session_id) {
             sessions.insert(node_id, Entry { session_id, signal: watch::Sender::default() });
+            self.count.set(sessions.len());
         }
     }
 
@@ -69,7 +86,13 @@ impl Hub {
             && let Some(entry) = sessions.remove(node_id)
         {
             entry.signal.send_modify(|signal| signal.ended = Some(reason));
+            self.count.set(sessions.len());
         }
+    }
+
+    /// How many sessions run.
+    pub(crate) fn count(&self) -> Count {
+        self.count.clone()
     }
 
     /// Ends all sessions.

@@ -184,9 +184,9 @@ impl Dispatcher {
     ) -> Result<Response<Messages<S::Message>>, Status> {
         let signal = leadership.hub.listen(node_id, session_id)?;
         let (sender, messages) = channel();
-        let store = self.shared.store.clone();
+        let (store, sessions) = (self.shared.store.clone(), leadership.hub.count());
         tokio::spawn(async move {
-            serve(source, store, signal, sender).await;
+            serve(source, store, signal, sessions, sender).await;
             drop(guard);
         });
         Ok(Response::new(messages))

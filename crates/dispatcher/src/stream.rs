@@ -19,8 +19,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use crate::assignments::{AssignmentSet, matters_to_agent, state};
-use crate::config::{ASSIGNMENT_WINDOW, STREAM_MESSAGES_WAITING_MAX};
-use crate::hub::Signal;
+use crate::config::{ASSIGNMENT_WINDOW, STREAM_MESSAGES_WAITING_MAX, window};
+use crate::hub::{Count, Signal};
 use crate::leadership::Peers;
 use crate::messages::Sequence;
 
@@ -46,7 +46,7 @@ pub(crate) trait Source: Send + 'static {
     /// What the stream carries.
     type Message: Send;
 
-    /// How long changes are collected once a message was sent.
+    /// How long changes are collected at least once a message was sent.
     const WINDOW: Duration;
 
     /// The messages that bring the peer up to date; none when it is.
@@ -58,6 +58,7 @@ pub(crate) async fn serve<S: Source>(
     mut source: S,
     store: Store,
     mut signal: watch::Receiver<Signal>,
+    sessions: Count,
     messages: mpsc::Sender<Waiting<S::Message>>,
 ) {
     loop {
@@ -80,7 +81,7 @@ pub(crate) async fn serve<S: Source>(
             changed = signal.changed() => if changed.is_err() { return },
         }
         if let Some(sent_at) = sent_at {
-            tokio::time::sleep_until(sent_at + S::WINDOW).await;
+            tokio::time::sleep_until(sent_at + window(S::WINDOW, sessions.get())).await;
         }
     }
 }

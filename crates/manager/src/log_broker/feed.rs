@@ -22,13 +22,13 @@ pub(super) struct Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.term.change(|registry| registry.disconnect(&self.node_id, self.id));
+        self.term.change_if(|registry| registry.disconnect(&self.node_id, self.id));
     }
 }
 
 impl Listener {
     pub(super) fn connect(term: Arc<Term>, node_id: String, id: ListenerId) -> Self {
-        term.change(|registry| registry.connect(&node_id, id));
+        term.change_if(|registry| registry.connect(&node_id, id));
         Self { term, node_id, id, told: BTreeSet::new() }
     }
 

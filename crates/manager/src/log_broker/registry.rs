@@ -69,24 +69,27 @@ impl Registry {
         }
     }
 
-    /// A node listens for subscriptions.
-    pub(super) fn connect(&mut self, node_id: &str, listener: ListenerId) {
-        self.listeners.insert(node_id.to_owned(), listener);
+    /// A node listens for subscriptions. Whether that is news for another stream: an older one of the node.
+    pub(super) fn connect(&mut self, node_id: &str, listener: ListenerId) -> bool {
+        self.listeners.insert(node_id.to_owned(), listener).is_some()
     }
 
-    /// A node's stream has ended; nothing happens if it has a newer one.
-    pub(super) fn disconnect(&mut self, node_id: &str, listener: ListenerId) {
-        if self.is_listening(node_id, listener) {
-            self.lose(node_id);
+    /// A node's stream has ended; nothing happens if it has a newer one. Whether that is news for others.
+    pub(super) fn disconnect(&mut self, node_id: &str, listener: ListenerId) -> bool {
+        self.is_listening(node_id, listener) && {
+            self.listeners.remove(node_id);
+            self.lose(node_id)
         }
     }
 
-    /// The node is known to be gone, whatever its connections look like.
-    pub(super) fn lose(&mut self, node_id: &str) {
-        self.listeners.remove(node_id);
+    /// The node is known to be gone, whatever its connections look like. Whether that is news for any stream.
+    pub(super) fn lose(&mut self, node_id: &str) -> bool {
+        let mut is_news = self.listeners.remove(node_id).is_some();
         for subscription in self.subscriptions.values_mut().filter(|s| s.nodes.contains(node_id)) {
             subscription.done(node_id, Some(format!("node {node_id} disconnected unexpectedly")));
+            is_news = true;
         }
+        is_news
     }
 
     /// Whether this is the node's newest stream.

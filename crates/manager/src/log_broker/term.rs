@@ -70,6 +70,15 @@ impl Term {
         result
     }
 
+    /// As [`Term::change`], where the change tells whether there is anything to wake the streams for: they are as many as
+    /// there are nodes.
+    pub(super) fn change_if(&self, change: impl FnOnce(&mut Registry) -> bool) {
+        let is_news = change(&mut self.state().registry);
+        if is_news {
+            self.news.send_modify(|_| {});
+        }
+    }
+
     /// Adds a subscription; its messages come out of the receiver.
     pub(super) fn subscribe(
         &self,
@@ -102,18 +111,15 @@ impl Term {
         for change in commit.changes.iter() {
             match change {
                 Change::Task(Delta { new: Some(task), .. }) => {
-                    let is_news = self.state().registry.observe_task(task);
-                    if is_news {
-                        self.news.send_modify(|_| {});
-                    }
+                    self.change_if(|registry| registry.observe_task(task));
                 }
                 Change::Node(Delta { old: Some(node), new: None }) => {
-                    self.change(|registry| registry.lose(&node.id));
+                    self.change_if(|registry| registry.lose(&node.id));
                 }
                 Change::Node(Delta { old: Some(old), new: Some(node) })
                     if is_down(node) && !is_down(old) =>
                 {
-                    self.change(|registry| registry.lose(&node.id));
+                    self.change_if(|registry| registry.lose(&node.id));
                 }
                 _ => {}
             }
