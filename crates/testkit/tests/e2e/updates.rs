@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use swarm_testkit::{Daemon, Engine};
+use swarm_testkit::{Cluster, Daemon, Engine, busybox_image_tar};
 
 use crate::support::{IMAGE, await_output, await_running, can_run, request, swarm};
 
@@ -162,4 +162,33 @@ fn start_first_stops_first_where_there_is_no_room_for_two() {
         await_status(manager, name, |status| status == said);
         await_running(manager, name, 2);
     }
+}
+
+#[test]
+fn an_update_goes_on_and_is_watched_when_its_leader_dies() {
+    if !can_run() {
+        return;
+    }
+    let mut cluster = Cluster::swarm_of(3, 0);
+    cluster.load(&busybox_image_tar(IMAGE));
+    let place = ["--replicas", "4", "--constraint", "node.hostname!=node1"];
+    let watch = ["--update-delay", "1s", "--update-monitor", "3s"];
+    let failing = ["--update-failure-action", "rollback", "--rollback-monitor", "500ms"];
+    create(&cluster[0], "good", &[&place[..], &watch].concat());
+    create(&cluster[0], "bad", &[&place[..], &watch, &failing].concat());
+    for name in ["good", "bad"] {
+        await_running(&cluster[0], name, 4);
+    }
+    let before = running(&cluster[0], "good");
+    update(&cluster[0], "good", &["--force"]);
+    // These end too late for the leader under which they began.
+    update(&cluster[0], "bad", &["--args", "sh -c 'sleep 2; exit 3'"]);
+    await_output(&cluster[0], &["service", "ps", "--quiet", "good"], |ids| ids.lines().count() > 4);
+    cluster[0].kill();
+    let manager = &cluster[1];
+    await_status(manager, "bad", |status| status == "rollback_completed: rollback completed");
+    await_running(manager, "bad", 4);
+    await_status(manager, "good", |status| status == "completed: update completed");
+    await_running(manager, "good", 4);
+    assert!(running(manager, "good").is_disjoint(&before));
 }
