@@ -5,7 +5,9 @@
 
 mod controller;
 mod executor;
+mod generic;
 mod pull;
 mod spec;
 
 pub use executor::{ContainerExecutor, ExecutorConfig};
+pub use generic::{GenericResourceError, parse_generic_resources};

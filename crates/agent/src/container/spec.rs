@@ -15,6 +15,8 @@ use swarm_proto::v1::privileges::seccomp_opts::SeccompMode;
 use swarm_proto::v1::task_spec::Runtime;
 use swarm_proto::v1::{self, ContainerSpec, PortConfig, Task};
 
+use super::generic;
+
 /// The prefix of the labels by which the containers of tasks are known.
 pub(crate) const LABEL_PREFIX: &str = "com.docker.swarm";
 
@@ -56,7 +58,7 @@ pub(crate) fn create_body(task: &Task) -> Result<ContainerCreateBody, String> {
     Ok(ContainerCreateBody {
         hostname: text(&spec.hostname),
         user: text(&spec.user),
-        env: list(&spec.env),
+        env: list(&environment(task, spec)),
         cmd,
         entrypoint,
         image: Some(spec.image.clone()),
@@ -74,6 +76,11 @@ pub(crate) fn create_body(task: &Task) -> Result<ContainerCreateBody, String> {
         host_config: Some(host_config(task, spec)?),
         ..ContainerCreateBody::default()
     })
+}
+
+/// The service's environment, and what the task was given of the node's generic resources.
+fn environment(task: &Task, spec: &ContainerSpec) -> Vec<String> {
+    [spec.env.clone(), generic::environment(&task.assigned_generic_resources)].concat()
 }
 
 /// A command replaces the image's entrypoint; arguments alone only its command.
