@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
@@ -41,17 +42,19 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    /// Lets so many nodes join the manager of a machine, as workers.
-    pub(crate) fn start(machine: &Machine, count: usize) -> Result<Self> {
+    /// Lets so many nodes join a swarm as workers: the machines are its managers, the first leads.
+    pub(crate) fn start(managers: &[Machine], count: usize) -> Result<Self> {
+        let machine = managers.first().context("no managers")?;
         let token = machine.docker(&["swarm", "join-token", "--quiet", "worker"]).ok();
-        let address = format!("{}:2377", machine.host().address());
+        let address = |manager: &Machine| format!("{}:2377", manager.host().address());
+        let managers: Vec<String> = managers.iter().map(address).collect();
         let mut crowd = Self { processes: Vec::new() };
         for first in (0..count).step_by(NODES_PER_PROCESS) {
             let part = Part {
                 first,
                 count: NODES_PER_PROCESS.min(count - first),
                 network: machine.host().netns(),
-                address: address.clone(),
+                managers: managers.clone(),
                 token: token.clone(),
             };
             let process = Command::new(std::env::current_exe()?)
@@ -81,7 +84,7 @@ struct Part {
     first: usize,
     count: usize,
     network: PathBuf,
-    address: String,
+    managers: Vec<String>,
     token: String,
 }
 
@@ -104,12 +107,12 @@ pub(crate) fn run(part: &str) -> Result<()> {
 }
 
 async fn crowd(part: Part, folder: &Path, until: CancellationToken) -> Result<()> {
-    let root = download_root_ca(&part.address, JoinToken::parse(&part.token)?.digest()).await?;
+    let root = download_root_ca(&part.managers[0], JoinToken::parse(&part.token)?.digest()).await?;
     let turns = Arc::new(Semaphore::new(JOINING_MAX));
     for number in part.first..part.first + part.count {
         let member = Member {
             number,
-            address: part.address.clone(),
+            managers: part.managers.clone(),
             folder: folder.join(number.to_string()),
             root: root.clone(),
             token: part.token.clone(),
@@ -129,7 +132,7 @@ async fn crowd(part: Part, folder: &Path, until: CancellationToken) -> Result<()
 /// One node to be.
 struct Member {
     number: usize,
-    address: String,
+    managers: Vec<String>,
     folder: PathBuf,
     root: RootCa,
     token: String,
@@ -141,7 +144,7 @@ impl Member {
         let materials = {
             let _turn = self.turns.acquire().await?;
             let channel =
-                swarm_ca::connect(&self.address, Credentials::Joining(self.root.clone()))?;
+                swarm_ca::connect(&self.managers[0], Credentials::Joining(self.root.clone()))?;
             let request = CertificateRequest { token: self.token, availability: 0 };
             let issued = request_certificate(channel, &self.root, &request).await?;
             TlsMaterials::new(self.root, issued.certificate)?
@@ -153,7 +156,11 @@ impl Member {
             node_id: materials.identity().node_id,
             folder: self.folder,
             executor: Arc::new(Idle { hostname: format!("crowd{}", self.number) }),
-            connector: Arc::new(Way { address: self.address, materials: materials.clone() }),
+            connector: Arc::new(Way {
+                managers: self.managers,
+                chosen: AtomicUsize::new(0),
+                materials: materials.clone(),
+            }),
             // Its certificate stays the same.
             tls_info: watch::channel(materials.info()).1,
             messages,
@@ -163,32 +170,47 @@ impl Member {
     }
 }
 
-/// The one manager.
+/// The managers, of which one is believed to lead.
 struct Way {
-    address: String,
+    managers: Vec<String>,
+    chosen: AtomicUsize,
     materials: TlsMaterials,
+}
+
+impl Way {
+    fn to(&self, address: &str) -> std::result::Result<Connection, String> {
+        let channel: Channel =
+            swarm_ca::connect(address, Credentials::Member(self.materials.clone()))
+                .map_err(|error| error.to_string())?;
+        Ok(Connection { address: address.to_owned(), channel })
+    }
+
+    fn chosen(&self) -> &str {
+        &self.managers[self.chosen.load(Ordering::Relaxed) % self.managers.len()]
+    }
 }
 
 #[async_trait]
 impl Connector for Way {
     async fn connect(&self) -> std::result::Result<Connection, String> {
-        let channel: Channel =
-            swarm_ca::connect(&self.address, Credentials::Member(self.materials.clone()))
-                .map_err(|error| error.to_string())?;
-        Ok(Connection { address: self.address.clone(), channel })
+        self.to(self.chosen())
     }
 
-    fn observe(&self, _address: &str, _well: bool) {}
+    fn observe(&self, address: &str, well: bool) {
+        if !well && address == self.chosen() {
+            self.chosen.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 
     fn ways(&self) -> Vec<Connection> {
-        let channel = swarm_ca::connect(&self.address, Credentials::Member(self.materials.clone()));
-        channel
-            .into_iter()
-            .map(|channel| Connection { address: self.address.clone(), channel })
-            .collect()
+        self.managers.iter().flat_map(|address| self.to(address)).collect()
     }
 
-    fn prefer(&self, _address: &str) {}
+    fn prefer(&self, address: &str) {
+        if let Some(place) = self.managers.iter().position(|manager| manager == address) {
+            self.chosen.store(place, Ordering::Relaxed);
+        }
+    }
 }
 
 /// A machine whose tasks run without doing anything.

@@ -73,6 +73,11 @@ impl Side {
         matches!(self.machines[0], Machine::Stock(_))
     }
 
+    /// The machines, the founder first; all are managers where there are no workers.
+    pub(crate) fn managers(&self) -> &[Machine] {
+        &self.machines
+    }
+
     /// One of the machines, to be killed or started.
     pub(crate) fn machine(&mut self, index: usize) -> &mut Machine {
         &mut self.machines[index]

@@ -24,6 +24,8 @@ mod vigil;
 mod worker;
 
 pub use agent::{Agent, AgentConfig, Connection, Connector};
-pub use container::{ContainerExecutor, ExecutorConfig};
+pub use container::{
+    ContainerExecutor, ExecutorConfig, GenericResourceError, parse_generic_resources,
+};
 pub use controller::{Controller, ControllerError, Executor, LogSink};
 pub use dependencies::Dependencies;

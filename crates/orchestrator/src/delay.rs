@@ -1,14 +1,15 @@
 //! Why a task that is desired READY is not started yet, and until when.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use swarm_proto::timestamp::to_system_time;
-use swarm_proto::v1::{Node, Task};
+use swarm_proto::v1::{Node, Task, TaskState};
 use swarm_store::Tables;
 
 use crate::defaults::restart_delay;
 use crate::slot::SlotKey;
-use crate::task::{is_dead, is_down, is_runnable, is_stopped};
+use crate::task::{is_dead, is_down, is_stopped};
 
 /// How long a replacement waits for the task before it to stop; a node that does not answer must not hold it for ever.
 pub(crate) const OLD_TASK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -31,11 +32,7 @@ impl Delay {
             return Some(self.start_at);
         }
         let (old, until) = self.wait_for.as_ref()?;
-        let runs = tables.get::<Task>(old).is_some_and(|task| {
-            let node = tables.get::<Node>(&task.node_id);
-            !is_stopped(task)
-                && (task.node_id.is_empty() || node.is_some_and(|node| !is_down(node)))
-        });
+        let runs = tables.get::<Task>(old).is_some_and(|task| may_stop(tables, task));
         (runs && now < *until).then_some(*until)
     }
 
@@ -55,13 +52,26 @@ impl Delay {
         let delay = restart_delay(task);
         let start_at =
             since.map_or(now + delay, |since| to_system_time(since) + delay).min(now + delay);
-        let slot = SlotKey::of(task).tasks(tables);
-        let predecessor = slot
-            .iter()
-            .find(|other| other.id != task.id && !is_runnable(other) && !is_stopped(other));
+        let predecessor = stopping(tables, &SlotKey::find(tables, task), &task.id);
         let wait_for = predecessor.map(|other| (other.id.clone(), now + OLD_TASK_TIMEOUT));
         Self { start_at, wait_for, failed: is_dead(task) }
     }
+}
+
+/// A task of a slot, other than `except`, that was told to stop and has not yet.
+pub(crate) fn stopping(tables: &Tables, slot: &SlotKey, except: &str) -> Option<Arc<Task>> {
+    slot.tasks(tables).into_iter().find(|task| task.id != except && is_on_its_way_out(tables, task))
+}
+
+/// Whether a task was told to stop, has not yet, and may be expected to.
+pub(crate) fn is_on_its_way_out(tables: &Tables, task: &Task) -> bool {
+    task.desired_state > TaskState::Complete as i32 && may_stop(tables, task)
+}
+
+/// Whether a task has not stopped, and is where one may hear that it has.
+fn may_stop(tables: &Tables, task: &Task) -> bool {
+    let node = tables.get::<Node>(&task.node_id);
+    !is_stopped(task) && (task.node_id.is_empty() || node.is_some_and(|node| !is_down(node)))
 }
 
 #[cfg(test)]

@@ -36,26 +36,26 @@ impl History {
     pub(crate) fn rebuild(tables: &Tables) -> Self {
         let mut slots: BTreeMap<SlotKey, Vec<&Task>> = BTreeMap::new();
         for task in tables.iter::<Task>().filter(|task| attempts_max(task) > 0) {
-            slots.entry(SlotKey::of(task)).or_default().push(task);
+            slots.entry(SlotKey::find(tables, task)).or_default().push(task);
         }
         let mut history = Self::default();
-        for mut tasks in slots.into_values() {
+        for (slot, mut tasks) in slots {
             let newest = tasks.iter().map(|task| version(task)).max().unwrap_or_default();
             tasks.retain(|task| version(task) == newest);
             tasks.sort_by_key(|task| created_at(task));
             for task in tasks.into_iter().skip(1) {
-                history.record(created_at(task), task);
+                history.record(created_at(task), &slot, task);
             }
         }
         history
     }
 
-    /// Notes that `replacement` took its slot over at `at`.
-    pub(crate) fn record(&mut self, at: SystemTime, replacement: &Task) {
+    /// Notes that `replacement` took `slot` over at `at`.
+    pub(crate) fn record(&mut self, at: SystemTime, slot: &SlotKey, replacement: &Task) {
         if attempts_max(replacement) == 0 {
             return;
         }
-        let restarts = self.slots.entry(SlotKey::of(replacement)).or_default();
+        let restarts = self.slots.entry(slot.clone()).or_default();
         if restarts.spec_version != version(replacement) {
             *restarts = Restarts { spec_version: version(replacement), ..Restarts::default() };
         }
@@ -81,12 +81,12 @@ impl History {
             RestartCondition::OnFailure => !complete,
             RestartCondition::None => false,
         };
-        allowed && (attempts_max(task) == 0 || self.count(task) < attempts_max(task))
+        allowed && (attempts_max(task) == 0 || self.count(task, service) < attempts_max(task))
     }
 
     /// How many restarts of the task's slot count against it.
-    fn count(&self, task: &Task) -> u64 {
-        let Some(restarts) = self.slots.get(&SlotKey::of(task)) else { return 0 };
+    fn count(&self, task: &Task, service: &Service) -> u64 {
+        let Some(restarts) = self.slots.get(&SlotKey::of(service, task)) else { return 0 };
         if task.spec_version.is_some() && version(task) != restarts.spec_version {
             return 0;
         }

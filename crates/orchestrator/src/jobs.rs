@@ -1,6 +1,6 @@
 //! Jobs: tasks that are run to completion, so many of them in all (replicated) or one per node (global).
 //!
-//! A job may be run again, as another iteration; only tasks of the newest one count. Each slot of a replicated job
+//! Slots of jobs are numbered from 0: the CLI counts them so, and waits for ever for one that it does not find. A job may be run again, as another iteration; only tasks of the newest one count. Each slot of a replicated job
 //! completes once. A slot whose task failed for good under its restart policy is given up, not filled again. Mirrors SwarmKit's `manager/orchestrator/jobs`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +11,7 @@ use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::{
     Node, NodeStatus, ReplicatedJob, Service, Task, TaskState, Version, node_status,
 };
+use swarm_store::PORTION;
 
 use crate::dirty::{placement, suits};
 use crate::plan::Plan;
@@ -18,23 +19,27 @@ use crate::restart::Restarts;
 use crate::slot::SlotKey;
 use crate::task::{availability, is_invalid, mode, observed, status_time};
 
-/// Starts as many tasks as may run at a time, until all completions are reached or under way.
+/// New tasks that one plan holds of a job, as of a replicated service.
+const NEW_MAX: usize = 4 * PORTION;
+
+/// Starts as many tasks as may run at a time, until all completions are reached or under way; whether that is all.
 pub(crate) fn reconcile_replicated(
     plan: &mut Plan,
     restarts: &mut Restarts,
     service: &Service,
     job: &ReplicatedJob,
-) {
+) -> bool {
     let taken = taken_slots(plan, restarts, service);
     let running = taken.values().filter(|running| **running).count() as u64;
     let allowed = job.total_completions.saturating_sub(taken.len() as u64);
     let count = job.max_concurrent.saturating_sub(running).min(allowed);
     let numbers: BTreeSet<_> = taken.keys().map(|slot| slot.number).collect();
-    let free = (1..).filter(|number| !numbers.contains(number));
+    let free = (0..).filter(|number| !numbers.contains(number));
     let count = usize::try_from(count).unwrap_or(usize::MAX);
-    for number in free.take(count).collect::<Vec<_>>() {
+    for number in free.take(count.min(NEW_MAX)) {
         add(plan, restarts, service, number, String::new());
     }
+    count <= NEW_MAX
 }
 
 /// Starts a task on every fit node that has none of this iteration.
@@ -72,7 +77,7 @@ pub(crate) fn restart(
 fn taken_slots(plan: &mut Plan, restarts: &Restarts, service: &Service) -> BTreeMap<SlotKey, bool> {
     let mut slots: BTreeMap<SlotKey, Vec<Arc<Task>>> = BTreeMap::new();
     for task in current_tasks(plan, service) {
-        slots.entry(SlotKey::of(&task)).or_default().push(task);
+        slots.entry(SlotKey::of(service, &task)).or_default().push(task);
     }
     let taken = slots.into_iter().filter_map(|(slot, tasks)| {
         if tasks.iter().any(|task| is_complete(task)) {
@@ -105,7 +110,12 @@ fn iteration(service: &Service) -> Version {
     status.and_then(|status| status.job_iteration).unwrap_or_default()
 }
 
-fn is_complete(task: &Task) -> bool {
+/// Whether a task belongs to the newest iteration of a job.
+pub(crate) fn is_of_iteration(task: &Task, service: &Service) -> bool {
+    task.job_iteration.is_some() && task.job_iteration == Some(iteration(service))
+}
+
+pub(crate) fn is_complete(task: &Task) -> bool {
     observed(task) == TaskState::Complete as i32
 }
 

@@ -3,6 +3,7 @@
 //! Tasks come before services: a task that ended is replaced in its slot before the slots are counted.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use swarm_proto::id::IdSource;
@@ -13,7 +14,7 @@ use swarm_store::{Change, ControlLoop, Delta, PORTION, Tables, Write};
 use crate::plan::{Plan, first};
 use crate::restart::Restarts;
 use crate::task::{is_dead, is_down, is_invalid, mode, observed};
-use crate::update::Updates;
+use crate::update::{News, Updates};
 use crate::{global, jobs, replicated, returning};
 
 /// Tasks that ended and services that one plan looks at: some milliseconds, as a new leader looks at all of them.
@@ -36,8 +37,10 @@ pub struct Orchestrator {
     nodes: BTreeSet<String>,
     /// Nodes that were down and are back.
     returned: BTreeSet<String>,
-    /// Services whose tasks changed while an update is under way.
-    updating: BTreeSet<String>,
+    /// Tasks of updated services that came up.
+    came_up: BTreeSet<String>,
+    /// Services with an update under way, and their tasks that changed.
+    updating: BTreeMap<String, BTreeSet<String>>,
     is_behind: bool,
 }
 
@@ -53,7 +56,8 @@ impl Orchestrator {
             tasks: BTreeSet::new(),
             nodes: BTreeSet::new(),
             returned: BTreeSet::new(),
-            updating: BTreeSet::new(),
+            came_up: BTreeSet::new(),
+            updating: BTreeMap::new(),
             is_behind: false,
         }
     }
@@ -68,6 +72,7 @@ impl ControlLoop for Orchestrator {
         self.restarts.resync(now, tables);
         self.updates.clear();
         self.updating.clear();
+        self.came_up.clear();
         self.empty.clear();
         self.nodes.clear();
         self.returned.clear();
@@ -97,13 +102,21 @@ impl ControlLoop for Orchestrator {
         self.take_back(&mut plan);
         self.restart_tasks(&mut plan);
         let mut updating = std::mem::take(&mut self.updating);
-        updating.extend(self.restarts.expire(&mut plan));
-        self.reconcile(&mut plan);
-        updating.extend(self.updates.due(now));
-        for service in updating {
-            self.updates.step(&mut plan, &mut self.restarts, &service);
+        for (service, task) in self.restarts.expire(&mut plan) {
+            updating.entry(service).or_default().insert(task);
         }
-        self.is_behind = !self.tasks.is_empty() || !self.services.is_empty();
+        self.reconcile(&mut plan);
+        for service in self.updates.due(now) {
+            updating.entry(service).or_default();
+        }
+        for task in std::mem::take(&mut self.came_up) {
+            self.updates.settle(&mut plan, &task);
+        }
+        for (service, tasks) in updating {
+            self.updates.step(&mut plan, &mut self.restarts, &service, News::Tasks(&tasks));
+        }
+        self.is_behind =
+            !self.tasks.is_empty() || !self.services.is_empty() || self.updates.is_behind();
         plan.into_writes()
     }
 
@@ -137,7 +150,11 @@ impl Orchestrator {
         let Some(task) = delta.new.as_ref().or(delta.old.as_ref()) else { return };
         self.restarts.observe_task(&task.id);
         if self.updates.is_running(&task.service_id) {
-            self.updating.insert(task.service_id.clone());
+            let tasks = self.updating.entry(task.service_id.clone()).or_default();
+            tasks.insert(task.id.clone());
+        }
+        if came_up(delta) && is_updated(tables, task) {
+            self.came_up.insert(task.id.clone());
         }
         match &delta.new {
             Some(new) if needs_look(tables, new) => {
@@ -145,6 +162,10 @@ impl Orchestrator {
             }
             // One completion of a job more: the next may start.
             Some(new) if has_completed_job(new) => {
+                self.services.insert(new.service_id.clone());
+            }
+            // One less: a machine that lost its power may not know any more that it had completed a task.
+            Some(new) if delta.old.as_ref().is_some_and(|old| has_completed_job(old)) => {
                 self.services.insert(new.service_id.clone());
             }
             // Somebody deleted a task that was to run: its slot is empty now.
@@ -227,7 +248,7 @@ impl Orchestrator {
             let Some(id) = self.services.pop_first() else { break };
             let Some(service) = plan.tables.get::<Service>(&id).cloned() else { continue };
             let (restarts, updates) = (&mut self.restarts, &mut self.updates);
-            match mode(&service) {
+            let is_all = match mode(&service) {
                 Some(Mode::Replicated(replicated)) => {
                     let replicas = replicated.replicas;
                     let empty = match self.empty.remove(&id) {
@@ -237,17 +258,27 @@ impl Orchestrator {
                         }
                         None => replicated::reconcile(plan, restarts, updates, &service, replicas),
                     };
-                    if !empty.is_empty() {
-                        self.services.insert(id.clone());
-                        self.empty.insert(id, empty);
+                    let is_all = empty.is_empty();
+                    if !is_all {
+                        self.empty.insert(id.clone(), empty);
                     }
+                    is_all
                 }
-                Some(Mode::Global(_)) => global::reconcile(plan, restarts, updates, &service),
                 Some(Mode::ReplicatedJob(job)) => {
                     jobs::reconcile_replicated(plan, restarts, &service, job)
                 }
-                Some(Mode::GlobalJob(_)) => jobs::reconcile_global(plan, restarts, &service),
-                None => {}
+                Some(Mode::Global(_)) => {
+                    global::reconcile(plan, restarts, updates, &service);
+                    true
+                }
+                Some(Mode::GlobalJob(_)) => {
+                    jobs::reconcile_global(plan, restarts, &service);
+                    true
+                }
+                None => true,
+            };
+            if !is_all {
+                self.services.insert(id);
             }
         }
         self.reconcile_nodes(plan);
@@ -287,6 +318,19 @@ fn needs_look(tables: &Tables, task: &Task) -> bool {
             && tables.get::<Node>(&task.node_id).is_none_or(|node| is_invalid(node))
     };
     is_wanted(task) && !has_completed_job(task) && (is_dead(task) || loses_node())
+}
+
+/// Whether this change is the one by which the task came up.
+fn came_up(delta: &Delta<Task>) -> bool {
+    let is_up = |task: &Option<Arc<Task>>| {
+        task.as_ref().is_some_and(|task| observed(task) == TaskState::Running as i32)
+    };
+    is_up(&delta.new) && !is_up(&delta.old)
+}
+
+/// Whether the task's service was ever updated since its specification was last asked for.
+fn is_updated(tables: &Tables, task: &Task) -> bool {
+    tables.get::<Service>(&task.service_id).is_some_and(|service| service.update_status.is_some())
 }
 
 fn has_completed_job(task: &Task) -> bool {

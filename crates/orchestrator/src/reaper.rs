@@ -1,20 +1,21 @@
 //! The reaper: deletes tasks that are only history.
 //!
 //! Two kinds: tasks that are to be removed and have stopped (or never were on a node), and in each slot the oldest dead
-//! tasks beyond the history limit. Mirrors SwarmKit's `manager/orchestrator/taskreaper`.
+//! tasks beyond the history limit. What a job's newest iteration has completed, or given up, is its outcome and stays;
+//! SwarmKit keeps all of all iterations. Mirrors SwarmKit's `manager/orchestrator/taskreaper`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::{Cluster, Service, Task, TaskState};
 use swarm_store::{Change, ControlLoop, Tables, Write};
 
 use crate::defaults::TASK_HISTORY_LIMIT;
+use crate::jobs;
 use crate::plan::first;
 use crate::slot::SlotKey;
-use crate::task::{is_dead, mode, observed, status_time};
+use crate::task::{is_dead, observed, status_time};
 
 /// Tasks and slots that one plan looks at: some milliseconds.
 const LOOKS_MAX: usize = 1000;
@@ -36,7 +37,7 @@ impl ControlLoop for Reaper {
         *self = Self::default();
         // Where nothing died, nothing is too many.
         for task in tables.iter::<Task>().filter(|task| is_history(task)) {
-            self.note(task);
+            self.note(tables, task);
         }
     }
 
@@ -44,7 +45,7 @@ impl ControlLoop for Reaper {
         match change {
             Change::Task(delta) => {
                 if let Some(task) = &delta.new {
-                    self.note(task);
+                    self.note(tables, task);
                 }
             }
             // A lower limit takes effect at once.
@@ -53,7 +54,7 @@ impl ControlLoop for Reaper {
                     cluster.as_ref().and_then(|cluster| retention(cluster))
                 };
                 if limit(&delta.old) != limit(&delta.new) {
-                    tables.iter::<Task>().for_each(|task| self.note(task));
+                    tables.iter::<Task>().for_each(|task| self.note(tables, task));
                 }
             }
             _ => {}
@@ -80,11 +81,11 @@ impl ControlLoop for Reaper {
 }
 
 impl Reaper {
-    fn note(&mut self, task: &Task) {
+    fn note(&mut self, tables: &Tables, task: &Task) {
         if is_removable(task) {
             self.tasks.insert(task.id.clone());
         } else if !task.service_id.is_empty() {
-            self.slots.insert(SlotKey::of(task));
+            self.slots.insert(SlotKey::find(tables, task));
         }
     }
 }
@@ -99,25 +100,25 @@ fn is_removable(task: &Task) -> bool {
 
 /// The oldest dead tasks of a slot, as many as are too many.
 fn excess(tables: &Tables, slot: &SlotKey) -> Vec<String> {
-    let Some(limit) =
-        tables.get::<Service>(&slot.service_id).and_then(|service| limit(tables, service))
-    else {
-        return Vec::new();
-    };
+    let Some(service) = tables.get::<Service>(&slot.service_id) else { return Vec::new() };
+    let Some(limit) = limit(tables, service) else { return Vec::new() };
     let mut tasks = slot.tasks(tables);
     let count = tasks.len().saturating_sub(limit);
     if count == 0 {
         return Vec::new();
     }
     tasks.sort_by_key(|task| status_time(task));
-    tasks.iter().filter(|task| is_history(task)).take(count).map(|task| task.id.clone()).collect()
+    let newest = tasks.last().map(|task| task.id.clone());
+    let is_record = |task: &Task| {
+        jobs::is_of_iteration(task, service)
+            && (jobs::is_complete(task) || newest.as_ref() == Some(&task.id))
+    };
+    let history = tasks.iter().filter(|task| is_history(task) && !is_record(task));
+    history.take(count).map(|task| task.id.clone()).collect()
 }
 
 /// How many tasks a slot may keep; none means all of them.
 fn limit(tables: &Tables, service: &Service) -> Option<usize> {
-    if !matches!(mode(service), Some(Mode::Replicated(_) | Mode::Global(_))) {
-        return None;
-    }
     let restart = service.spec.as_ref().and_then(|spec| spec.task.as_ref()?.restart.as_ref());
     // The restarts of a limited policy are counted from the tasks after a change of leader.
     let attempts = restart.map_or(0, |restart| restart.max_attempts);

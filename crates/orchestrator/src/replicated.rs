@@ -44,7 +44,12 @@ pub(crate) fn reconcile(
     }
     if wanted < running.len() {
         let mut order = by_worth(std::mem::take(&mut running));
-        for tasks in order.split_off(wanted) {
+        // With all that came before them.
+        let surplus = order.split_off(wanted);
+        for slot in
+            surplus.iter().filter_map(|tasks| tasks.first()).map(|task| SlotKey::of(service, task))
+        {
+            let tasks = slot.tasks(&plan.tables);
             remove(plan, &tasks);
         }
         updates.start(plan, restarts, service, &order);

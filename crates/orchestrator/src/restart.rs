@@ -17,7 +17,7 @@ use swarm_proto::v1::{Node, Service, Task, TaskState, UpdateStatus, update_statu
 use swarm_store::Tables;
 
 use crate::defaults::restart_delay;
-use crate::delay::{Delay, OLD_TASK_TIMEOUT};
+use crate::delay::{Delay, OLD_TASK_TIMEOUT, stopping};
 use crate::history::History;
 use crate::plan::Plan;
 use crate::slot::SlotKey;
@@ -138,9 +138,9 @@ impl Restarts {
         let replacement = Task {
             desired_state: TaskState::Ready as i32,
             job_iteration: task.job_iteration,
-            ..self.new_task(plan, service, &SlotKey::of(task))
+            ..self.new_task(plan, service, &SlotKey::of(service, task))
         };
-        self.history.record(plan.now, &replacement);
+        self.history.record(plan.now, &SlotKey::of(service, &replacement), &replacement);
         let id = replacement.id.clone();
         plan.create_task(replacement);
         self.delay_start(plan, &id, predecessor.as_deref(), delay);
@@ -162,18 +162,18 @@ impl Restarts {
         self.finish(plan, id);
     }
 
-    /// Starts whatever was delayed and need not wait any longer; returns the services concerned.
-    pub(crate) fn expire(&mut self, plan: &mut Plan) -> BTreeSet<String> {
+    /// Starts whatever was delayed and need not wait any longer; returns these tasks, after their services.
+    pub(crate) fn expire(&mut self, plan: &mut Plan) -> Vec<(String, String)> {
         let mut ids = std::mem::take(&mut self.check);
         ids.extend(self.due.iter().take_while(|(at, _)| *at <= plan.now).map(|(_, id)| id.clone()));
-        let mut services = BTreeSet::new();
+        let mut started = Vec::new();
         for id in ids {
             let service = plan.tables.get::<Task>(&id).map(|task| task.service_id.clone());
             if self.finish(plan, &id) {
-                services.extend(service);
+                started.extend(service.map(|service| (service, id)));
             }
         }
-        services
+        started
     }
 
     /// The tasks of a slot that an update would act on: those that are to run, else the newest if it ended for good.
@@ -205,6 +205,11 @@ impl Restarts {
                 self.due.insert((next, id.to_owned()));
                 return false;
             }
+            if let Some(delay) = self.next_predecessor(plan, &task) {
+                self.remove(id);
+                self.insert(id, delay);
+                return false;
+            }
             // The tasks of a job are started to be completed.
             let state =
                 if task.job_iteration.is_some() { TaskState::Complete } else { TaskState::Running };
@@ -219,6 +224,15 @@ impl Restarts {
             self.restart(plan, &service, &task);
         }
         true
+    }
+
+    /// A delay that waited for one task goes on where another of the slot has not stopped: an update that is superseded
+    /// by the next leaves several behind.
+    fn next_predecessor(&self, plan: &Plan, task: &Task) -> Option<Delay> {
+        let delay = self.delays.get(&task.id)?;
+        let (_, until) = delay.wait_for.as_ref().filter(|(_, until)| plan.now < *until)?;
+        let next = stopping(&plan.tables, &SlotKey::find(&plan.tables, task), &task.id)?;
+        Some(Delay { wait_for: Some((next.id.clone(), *until)), ..delay.clone() })
     }
 
     fn insert(&mut self, id: &str, delay: Delay) {

@@ -40,7 +40,7 @@ pub(crate) fn take_back(plan: &mut Plan, restarts: &mut Restarts, updates: &Upda
         {
             continue;
         }
-        let slot = SlotKey::of(&task);
+        let slot = SlotKey::of(&service, &task);
         let others: Vec<_> =
             slot.tasks(&plan.tables).into_iter().filter(|other| is_runnable(other)).collect();
         let is_free = match mode(&service) {

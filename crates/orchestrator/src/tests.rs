@@ -2,6 +2,8 @@
 
 mod failover;
 mod jobs;
+mod properties;
+mod room;
 mod scaling;
 mod updating;
 mod world;

@@ -11,6 +11,7 @@ use swarm_proto::v1::{Node, PluginDescription};
 use crate::constraint;
 use crate::demand::{Demand, Needs, Plugins, architecture};
 use crate::node::NodeInfo;
+use crate::reason::Conflict;
 
 /// Why a node cannot take a task, in the order in which it is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,8 +110,8 @@ impl Refusal {
             Self::Plugin => format!("missing plugin on {nodes}"),
             Self::Constraint => format!("scheduling constraints not satisfied on {nodes}"),
             Self::Platform => format!("unsupported platform on {nodes}"),
-            Self::HostPort => format!("host-mode port already in use on {nodes}"),
-            Self::MaxReplicas => "max replicas per node limit exceed".to_owned(),
+            Self::HostPort => format!("{} on {nodes}", Conflict::HostPort),
+            Self::MaxReplicas => Conflict::MaxReplicas.to_string(),
         }
     }
 }

@@ -10,6 +10,7 @@
 
 pub mod constraint;
 pub mod generic;
+pub mod reason;
 
 mod decision;
 mod demand;

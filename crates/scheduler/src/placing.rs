@@ -192,7 +192,15 @@ impl Scheduler {
                 break;
             }
         }
-        self.reasons_due = self.waiting.has_doubts().then_some(now + REASONS_PAUSE);
+        self.reasons_due = None;
+        self.put_off_reasons(now);
+    }
+
+    /// Sees to it that reasons in doubt are told soon.
+    pub(crate) fn put_off_reasons(&mut self, now: SystemTime) {
+        if self.waiting.has_doubts() {
+            self.reasons_due.get_or_insert(now + REASONS_PAUSE);
+        }
     }
 }
 

@@ -80,6 +80,11 @@ impl ControlLoop for Scheduler {
         }
         self.place_groups(now, tables, &mut writes);
         self.tell_reasons(now, tables, &mut writes);
+        if writes.iter().any(is_assignment) {
+            // Nodes filled up, so that they may refuse others for another reason.
+            self.waiting.doubt_reasons();
+            self.put_off_reasons(now);
+        }
         self.is_behind = self.waiting.has_unjudged() || !self.hopeful.is_empty();
         writes
     }
@@ -190,6 +195,11 @@ fn is_only_told(delta: &Delta<Task>) -> bool {
         && old.node_id == new.node_id
         && old.spec_version == new.spec_version
         && (&old.endpoint, &old.networks, &old.spec) == (&new.endpoint, &new.networks, &new.spec)
+}
+
+/// Whether a node has less room after this.
+fn is_assignment(write: &Write) -> bool {
+    matches!(write, Write::UpdateTask(task) if observed(task) == TaskState::Assigned as i32)
 }
 
 fn versioned(task: &Task) -> VersionedService {

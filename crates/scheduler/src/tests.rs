@@ -1,5 +1,7 @@
 //! Tables of placements: nodes and tasks in, who went where or why not out.
 
+mod properties;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

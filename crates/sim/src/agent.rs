@@ -6,7 +6,7 @@ use swarm_lifecycle::{Operation, Step, failure, next};
 use swarm_proto::v1::assignment::Item;
 use swarm_proto::v1::assignment_change::AssignmentAction;
 use swarm_proto::v1::assignments_message::Type;
-use swarm_proto::v1::{AssignmentsMessage, Task, TaskState, TaskStatus};
+use swarm_proto::v1::{AssignmentsMessage, Task, TaskState, TaskStatus, task_spec};
 
 use crate::checks::ports::published;
 use crate::env::{Env, Timer};
@@ -154,13 +154,15 @@ impl Worker {
         }
         let at_work = |driven: &Driven| driven.work.is_some_and(|(number, ..)| number == work);
         let found = agent.driven.iter().find(|(_, driven)| at_work(driven));
-        let Some((id, operation, ports)) = found.and_then(|(id, driven)| {
+        let Some((id, operation, ports, never)) = found.and_then(|(id, driven)| {
             let ports = published(&driven.task).collect::<Vec<_>>();
-            driven.work.map(|(_, operation, ..)| (id.clone(), operation, ports))
+            driven.work.map(|(_, operation, ..)| {
+                (id.clone(), operation, ports, never_succeeds(&driven.task, operation))
+            })
         }) else {
             return;
         };
-        let fails = env.is_stormy && env.random.chance(30);
+        let fails = never || env.is_stormy && env.random.chance(30);
         let is_done = match operation {
             Operation::Prepare if !fails => {
                 self.engine.prepare(&id, ports);
@@ -229,5 +231,19 @@ impl Worker {
         let task = Task { status: Some(driven.status.clone()), ..driven.task.clone() };
         agent.reports.report(id, driven.status.clone());
         self.record(task);
+    }
+}
+
+/// Whether a task's image cannot be had, or what is in it ends as soon as it starts.
+fn never_succeeds(task: &Task, operation: Operation) -> bool {
+    let Some(task_spec::Runtime::Container(container)) =
+        task.spec.as_ref().and_then(|spec| spec.runtime.as_ref())
+    else {
+        return false;
+    };
+    match operation {
+        Operation::Prepare => container.image.starts_with("absent:"),
+        Operation::Start => container.image.starts_with("broken:"),
+        _ => false,
     }
 }

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use swarm_proto::timestamp::from_system_time;
 use swarm_proto::v1::endpoint_spec::ResolutionMode;
 use swarm_proto::v1::node_spec::Availability;
 use swarm_proto::v1::port_config::PublishMode;
 use swarm_proto::v1::restart_policy::RestartCondition;
 use swarm_proto::v1::service_spec::Mode;
+use swarm_proto::v1::update_config::FailureAction;
+use swarm_proto::v1::update_status::UpdateState;
 use swarm_proto::v1::{
-    Annotations, ContainerSpec, EndpointSpec, GlobalService, JobStatus, Node, NodeSpec, PortConfig,
-    ReplicatedJob, ReplicatedService, RestartPolicy, Service, ServiceSpec, TaskSpec, UpdateConfig,
-    Version, task_spec,
+    Annotations, ContainerSpec, EndpointSpec, GlobalJob, GlobalService, JobStatus, Node, NodeSpec,
+    PortConfig, ReplicatedJob, ReplicatedService, RestartPolicy, Service, ServiceSpec, TaskSpec,
+    UpdateConfig, UpdateStatus, Version, task_spec,
 };
 use swarm_store::{Error, Transaction};
 
@@ -19,11 +22,14 @@ use crate::checks::{Key, REVISION_LABEL};
 use crate::random::Random;
 
 /// Services of a client.
-const SERVICES: usize = 5;
-/// The one that has a port of the node, the one that runs on every node, and the one that is a job.
+const SERVICES: usize = 7;
+/// The one that has a port of the node, the one that runs on every node, the jobs, and the one that is often updated to
+/// something that fails.
 const WITH_PORT: usize = 2;
 const GLOBAL: usize = 3;
 const JOB: usize = 4;
+const GLOBAL_JOB: usize = 5;
+const FLAKY: usize = 6;
 /// The most replicas that are asked for.
 const REPLICAS_MAX: usize = 5;
 
@@ -61,6 +67,7 @@ pub(crate) struct Wish {
 enum What {
     Put(Box<ServiceSpec>),
     Remove,
+    RollBack,
     Availability(Availability),
 }
 
@@ -91,6 +98,7 @@ impl Client {
                 self.specs.remove(&name);
                 What::Remove
             }
+            Some(_) if number == FLAKY && random.chance(200) => What::RollBack,
             before => {
                 let spec = self.spec(before.cloned(), &name, number, revision, random);
                 self.specs.insert(name.clone(), spec.clone());
@@ -100,15 +108,28 @@ impl Client {
         Wish { key: Key::Service(name), revision, what }
     }
 
-    /// Wishes that make every node active again.
+    /// Wishes that make every node active again, and mend what may be broken.
     pub(crate) fn last_wishes(&mut self) -> Vec<Wish> {
         let nodes = self.nodes.clone();
-        let active = |node| {
+        let active = nodes
+            .into_iter()
+            .map(|node| (Key::Node(node), What::Availability(Availability::Active)));
+        let name = format!("s{}-{FLAKY}", self.id);
+        let mut random = Random::new(0);
+        let last = self.specs.get(&name).cloned();
+        let mut spec = last.unwrap_or_else(|| fresh(None, FLAKY, &mut random));
+        spec.task = Some(task(0, false, &mut random).into());
+        let mended = [(Key::Service(name), What::Put(Box::new(spec)))];
+        let wishes: Vec<_> = active.chain(mended).collect();
+        let wish = |(key, mut what)| {
             self.revision += 1;
-            let what = What::Availability(Availability::Active);
-            Wish { key: Key::Node(node), revision: self.revision, what }
+            let revision = self.revision;
+            if let (Key::Service(name), What::Put(spec)) = (&key, &mut what) {
+                spec.annotations = Some(annotations(name, revision));
+            }
+            Wish { key, revision, what }
         };
-        nodes.into_iter().map(active).collect()
+        wishes.into_iter().map(wish).collect()
     }
 
     /// A new spec: one that scales, or one with another image.
@@ -131,10 +152,17 @@ impl Client {
         spec.annotations = Some(annotations(name, revision));
         match (random.below(2), number) {
             (0, JOB) => spec.mode = Some(job(random)),
-            (0, number) if number != GLOBAL => {
+            (0, number) if ![GLOBAL, GLOBAL_JOB].contains(&number) => {
                 spec.mode = Some(Mode::Replicated(ReplicatedService { replicas }));
             }
-            _ => spec.task = Some(task(revision, number == JOB, random).into()),
+            _ => {
+                let mut task = task(revision, is_job(number), random);
+                if number == FLAKY && random.chance(500) {
+                    let broken = if random.chance(500) { "absent" } else { "broken" };
+                    set_image(&mut task, format!("{broken}:{revision}"));
+                }
+                spec.task = Some(task.into());
+            }
         }
         spec
     }
@@ -143,6 +171,16 @@ impl Client {
 fn annotations(name: &str, revision: u64) -> Annotations {
     let labels = [(REVISION_LABEL.to_owned(), revision.to_string())].into_iter().collect();
     Annotations { name: name.to_owned(), labels, ..Annotations::default() }
+}
+
+fn is_job(number: usize) -> bool {
+    [JOB, GLOBAL_JOB].contains(&number)
+}
+
+fn set_image(task: &mut TaskSpec, image: String) {
+    if let Some(task_spec::Runtime::Container(container)) = &mut task.runtime {
+        container.image = image;
+    }
 }
 
 fn job(random: &mut Random) -> Mode {
@@ -161,24 +199,29 @@ fn fresh(port: Option<u32>, number: usize, random: &mut Random) -> ServiceSpec {
             ..PortConfig::default()
         }],
     });
-    // Only one task can have a port of the node: what replaces it can start after it alone.
-    let order = if port.is_some() { 0 } else { random.below(2) as i32 };
     let mode = match number {
         GLOBAL => Mode::Global(GlobalService {}),
         JOB => job(random),
+        GLOBAL_JOB => Mode::GlobalJob(GlobalJob {}),
         _ => Mode::Replicated(ReplicatedService { replicas: 2 }),
+    };
+    let actions = [FailureAction::Rollback, FailureAction::Pause, FailureAction::Continue];
+    let failure_action = match number {
+        FLAKY => actions[random.below(actions.len())],
+        _ => FailureAction::Continue,
     };
     let update = UpdateConfig {
         parallelism: random.below(3) as u64,
-        failure_action: swarm_proto::v1::update_config::FailureAction::Continue.into(),
+        failure_action: failure_action.into(),
         monitor: Some(swarm_proto::timestamp::from_duration(Duration::from_secs(1))),
-        order,
+        order: random.below(2) as i32,
         ..UpdateConfig::default()
     };
     ServiceSpec {
-        task: Some(task(0, number == JOB, random).into()),
+        task: Some(task(0, is_job(number), random).into()),
         mode: Some(mode),
         update: Some(update),
+        rollback: Some(update),
         endpoint,
         ..ServiceSpec::default()
     }
@@ -211,11 +254,13 @@ impl Wish {
                 let mode = match &spec.mode {
                     Some(Mode::Replicated(replicated)) => replicated.replicas.to_string(),
                     Some(Mode::ReplicatedJob(job)) => format!("job of {}", job.total_completions),
+                    Some(Mode::GlobalJob(_)) => "global job".to_owned(),
                     _ => "global".to_owned(),
                 };
                 format!("put {mode}")
             }
             What::Remove => "remove".to_owned(),
+            What::RollBack => "roll back".to_owned(),
             What::Availability(availability) => availability.as_str_name().to_owned(),
         };
         format!("{:?}@{}: {what}", self.key, self.revision)
@@ -229,6 +274,7 @@ impl Wish {
     ) -> Result<(), Error> {
         match (self.key, self.what) {
             (Key::Service(name), What::Put(spec)) => put(transaction, &name, id, *spec),
+            (Key::Service(name), What::RollBack) => roll_back(transaction, &name),
             (Key::Service(name), What::Remove) => {
                 match transaction.by_name::<Service>(&name).map(|service| service.id.clone()) {
                     Some(id) => transaction.delete::<Service>(&id),
@@ -256,7 +302,7 @@ fn put(
 ) -> Result<(), Error> {
     let Some(service) = transaction.by_name::<Service>(name) else {
         let spec_version = Some(Version::default());
-        let is_job = matches!(spec.mode, Some(Mode::ReplicatedJob(_)));
+        let is_job = matches!(spec.mode, Some(Mode::ReplicatedJob(_) | Mode::GlobalJob(_)));
         let job_iteration = Some(Version::default());
         let job_status = is_job.then(|| JobStatus { job_iteration, ..JobStatus::default() });
         return transaction.create(Service {
@@ -275,5 +321,20 @@ fn put(
     if let Some(status) = &mut service.job_status {
         status.job_iteration.get_or_insert_default().index += 1;
     }
+    transaction.update(service)
+}
+
+/// As the Control service does; where there is nothing to go back to, nothing happens.
+fn roll_back(transaction: &mut Transaction<'_>, name: &str) -> Result<(), Error> {
+    let Some(service) = transaction.by_name::<Service>(name) else { return Ok(()) };
+    let mut service = Service::clone(service);
+    let Some(previous) = service.previous_spec.take() else { return Ok(()) };
+    service.previous_spec = service.spec.replace(previous);
+    std::mem::swap(&mut service.spec_version, &mut service.previous_spec_version);
+    service.update_status = Some(UpdateStatus {
+        state: UpdateState::RollbackStarted.into(),
+        started_at: Some(from_system_time(transaction.now())),
+        ..UpdateStatus::default()
+    });
     transaction.update(service)
 }

@@ -9,6 +9,7 @@ use swarm_proto::v1::Node;
 use swarm_store::Tables;
 
 use crate::checks::{difference, unconverged};
+use crate::client::Client;
 use crate::manager::Manager;
 use crate::options::Options;
 use crate::seat::{machine_of, node_id};
@@ -104,13 +105,14 @@ fn play(world: &mut World) -> Result<(), String> {
     world.run(stormy)?;
     world.heal();
     let calm_until = stormy + world.env.options.calm_max;
-    make_nodes_active(world, calm_until)?;
+    mend(world, calm_until)?;
     converge(world, calm_until)?;
     agree(world, calm_until)
 }
 
-fn make_nodes_active(world: &mut World, until: Duration) -> Result<(), String> {
-    for wish in world.clients[0].last_wishes() {
+fn mend(world: &mut World, until: Duration) -> Result<(), String> {
+    let wishes: Vec<_> = world.clients.iter_mut().flat_map(Client::last_wishes).collect();
+    for wish in wishes {
         let key = wish.key.clone();
         let revision = wish.revision;
         while !is_written(world, &key, revision) {

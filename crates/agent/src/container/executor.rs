@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use swarm_engine::registry::{RegistryClient, RegistryConfig};
 use swarm_engine::{Engine, ListOptions};
 use swarm_proto::v1::{
-    EngineDescription, Node, NodeDescription, Platform, PluginDescription, Resources, Task,
+    EngineDescription, GenericResource, Node, NodeDescription, Platform, PluginDescription,
+    Resources, Task,
 };
 use tracing::warn;
 
@@ -36,6 +37,8 @@ pub struct ExecutorConfig {
     pub labels: HashMap<String, String>,
     /// The hostname.
     pub hostname: String,
+    /// What the node offers beyond CPU and memory (`--node-generic-resource`).
+    pub generic_resources: Vec<GenericResource>,
 }
 
 /// Runs tasks as containers of the embedded engine.
@@ -80,7 +83,7 @@ impl Executor for ContainerExecutor {
         let resources = Resources {
             nano_cpus: i64::try_from(cpus).unwrap_or(1) * 1_000_000_000,
             memory_bytes: memory_bytes(&fs::read_to_string("/proc/meminfo").unwrap_or_default()),
-            ..Resources::default()
+            generic: self.config.generic_resources.clone(),
         };
         NodeDescription {
             hostname: self.config.hostname.clone(),

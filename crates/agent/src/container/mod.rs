@@ -6,9 +6,11 @@
 mod controller;
 mod executor;
 mod expand;
+mod generic;
 mod mounts;
 mod privileges;
 mod pull;
 mod spec;
 
 pub use executor::{ContainerExecutor, ExecutorConfig};
+pub use generic::{GenericResourceError, parse_generic_resources};

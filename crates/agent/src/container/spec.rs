@@ -1,6 +1,6 @@
 //! What container a task is: a pure conversion of its specification into the engine's vocabulary.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use bollard_stubs::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigIsolationEnum, HostConfigLogConfig,
@@ -8,12 +8,11 @@ use bollard_stubs::models::{
 };
 use swarm_proto::timestamp::to_duration;
 use swarm_proto::v1::container_spec::Isolation;
-use swarm_proto::v1::generic_resource::Resource;
 use swarm_proto::v1::port_config::{Protocol, PublishMode};
 use swarm_proto::v1::task_spec::Runtime;
 use swarm_proto::v1::{self, ContainerSpec, PortConfig, Task};
 
-use super::{mounts, privileges};
+use super::{generic, mounts, privileges};
 
 /// The prefix of the labels by which the containers of tasks are known.
 pub(crate) const LABEL_PREFIX: &str = "com.docker.swarm";
@@ -56,7 +55,7 @@ pub(crate) fn create_body(task: &Task) -> Result<ContainerCreateBody, String> {
     Ok(ContainerCreateBody {
         hostname: text(&spec.hostname),
         user: text(&spec.user),
-        env: list(&[spec.env.as_slice(), &generic_resources(task)].concat()),
+        env: list(&environment(task, spec)),
         cmd,
         entrypoint,
         image: Some(spec.image.clone()),
@@ -80,19 +79,9 @@ fn whole_seconds(grace: &prost_types::Duration) -> i64 {
     i64::try_from(seconds).unwrap_or(i64::MAX)
 }
 
-/// The generic resources that the task was given, a variable for each kind. Mirrors SwarmKit's
-/// `genericresource.EnvFormat`.
-fn generic_resources(task: &Task) -> Vec<String> {
-    let mut by_kind: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for assigned in &task.assigned_generic_resources {
-        let (kind, value) = match &assigned.resource {
-            Some(Resource::NamedResourceSpec(named)) => (&named.kind, named.value.clone()),
-            Some(Resource::DiscreteResourceSpec(some)) => (&some.kind, some.value.to_string()),
-            None => continue,
-        };
-        by_kind.entry(format!("DOCKER_RESOURCE_{kind}").to_uppercase()).or_default().push(value);
-    }
-    by_kind.into_iter().map(|(name, values)| format!("{name}={}", values.join(","))).collect()
+/// The service's environment, and what the task was given of the node's generic resources.
+fn environment(task: &Task, spec: &ContainerSpec) -> Vec<String> {
+    [spec.env.clone(), generic::environment(&task.assigned_generic_resources)].concat()
 }
 
 /// A command replaces the image's entrypoint; arguments alone only its command.

@@ -10,9 +10,10 @@ use anyhow::{Context as _, bail};
 use serde_json::{Map, Value};
 
 /// Keys whose names differ from their flags'.
-const PLURALS: [(&str, &str); 7] = [
+const PLURALS: [(&str, &str); 8] = [
     ("hosts", "host"),
     ("labels", "label"),
+    ("node-generic-resources", "node-generic-resource"),
     ("registry-mirrors", "registry-mirror"),
     ("insecure-registries", "insecure-registry"),
     ("runtimes", "add-runtime"),

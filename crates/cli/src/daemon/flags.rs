@@ -41,6 +41,9 @@ pub(crate) struct Flags {
     /// Set key=value labels to the daemon
     #[arg(long = "label", value_name = "list")]
     pub(crate) labels: Vec<String>,
+    /// Advertise user-defined resource
+    #[arg(long = "node-generic-resource", value_name = "list")]
+    pub(crate) generic_resources: Vec<String>,
     /// Enable debug mode
     #[arg(short = 'D', long, value_name = "bool", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) debug: bool,

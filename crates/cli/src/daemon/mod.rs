@@ -14,7 +14,7 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use swarm_agent::{ContainerExecutor, ExecutorConfig};
+use swarm_agent::{ContainerExecutor, ExecutorConfig, parse_generic_resources};
 use swarm_api::{ApiState, DaemonInfo, EmbeddedEngine, Server};
 use swarm_engine::registry::RegistryConfig;
 use swarm_engine::{Engine, EngineConfig, LogDefaults};
@@ -180,5 +180,6 @@ fn executor_config(flags: &Flags) -> anyhow::Result<ExecutorConfig> {
         engine_version: env!("CARGO_PKG_VERSION").to_owned(),
         labels: flags.labels()?,
         hostname: hostname.to_string_lossy().into_owned(),
+        generic_resources: parse_generic_resources(&flags.generic_resources)?,
     })
 }

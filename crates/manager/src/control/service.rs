@@ -10,14 +10,14 @@ use swarm_proto::v1::{
     ListServicesRequest, ListServicesResponse, RemoveServiceRequest, RemoveServiceResponse,
     Service, ServiceSpec, UpdateServiceRequest, UpdateServiceResponse, UpdateStatus, Version,
 };
-use swarm_store::{Error, Object as _, Tables, Transaction};
+use swarm_store::{Error, Kind, Object as _, Tables, Transaction};
 use tonic::Status;
 
 use super::endpoint_spec::{check_ingress, check_port_conflicts};
 use super::references::check_references;
 use super::selection::selection;
 use super::service_spec::{check_networks, check_service_spec, is_job};
-use super::{Control, at_version, defaults, invalid_argument, not_found, required, task};
+use super::{Control, defaults, invalid_argument, not_found, required, task};
 use crate::failure::Failure;
 
 pub(super) fn get(
@@ -67,6 +67,7 @@ pub(super) async fn create(
                 id: id.clone(),
                 spec: Some(spec.clone()),
                 spec_version: Some(Version::default()),
+                spec_replaced_at: Some(Version::default()),
                 job_status,
                 ..Service::default()
             };
@@ -99,13 +100,15 @@ pub(super) async fn update(
             let present =
                 transaction.get::<Service>(id).ok_or_else(|| not_found("service", id))?.clone();
             check_change(transaction, &present, &spec)?;
-            let mut service = at_version(&*present, version.index);
+            check_version(&present, version.index)?;
+            let mut service = Service::clone(&present);
             begin_next_job(&mut service, transaction);
             if rollback {
                 roll_back(&mut service, transaction)?;
             } else {
-                replace_spec(&mut service, spec, version);
+                replace_spec(&mut service, spec);
             }
+            service.spec_replaced_at = Some(Version { index: present.version() });
             check_ingress(transaction, &service)?;
             transaction.update(service)?;
             Ok::<_, Failure>(stored(transaction, id))
@@ -194,8 +197,21 @@ fn roll_back(service: &mut Service, transaction: &Transaction<'_>) -> Result<(),
     Ok(())
 }
 
+/// Whether the caller has seen the spec as it is. SwarmKit refuses whoever has not seen the last write of the service,
+/// which during an update is as likely as not that of its status.
+fn check_version(present: &Service, seen: u64) -> Result<(), Error> {
+    let replaced_at = present.spec_replaced_at.map(|version| version.index);
+    let is_known = seen <= present.version() && replaced_at.is_some_and(|at| seen > at);
+    // Nothing is known of a spec that another kind of manager wrote.
+    if is_known || seen == present.version() {
+        return Ok(());
+    }
+    Err(Error::OutOfSequence { kind: Kind::Service, id: present.id.clone() })
+}
+
 /// The version of a spec is that of the service when the spec came; the two are not comparable.
-fn replace_spec(service: &mut Service, spec: ServiceSpec, version: Version) {
+fn replace_spec(service: &mut Service, spec: ServiceSpec) {
+    let version = Version { index: service.version() };
     service.previous_spec = service.spec.replace(spec);
     service.previous_spec_version = service.spec_version.replace(version);
     service.update_status = None;

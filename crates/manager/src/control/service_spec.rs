@@ -1,5 +1,6 @@
 //! What a service's spec must look like, whatever the cluster's state.
 
+use swarm_proto::v1::generic_resource::Resource;
 use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::task_spec::Runtime;
 use swarm_proto::v1::{
@@ -123,7 +124,18 @@ fn check_resources(resources: Option<&Resources>) -> Result<(), Status> {
             resources.memory_bytes
         )));
     }
-    Ok(())
+    // A task asks for a number of pieces; SwarmKit takes a name, and then ignores the whole reservation.
+    let by_name = resources.generic.iter().find_map(|generic| match &generic.resource {
+        Some(Resource::NamedResourceSpec(named)) => Some(named.kind.as_str()),
+        Some(Resource::DiscreteResourceSpec(_)) => None,
+        None => Some(""),
+    });
+    match by_name {
+        Some(kind) => {
+            Err(Status::invalid_argument(format!("invalid argument for resource {kind}")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// A number as Go's `%g` prints it: with an exponent, of two digits at least, below 0.0001.

@@ -102,3 +102,24 @@ fn another_iteration_runs_everything_again() {
     world.settle();
     assert_eq!((up(&world).len(), count(&world, TaskState::Complete)), (1, 1));
 }
+
+#[test]
+fn a_completion_that_its_node_forgot_is_made_up_for() {
+    let mut world = World::new(2);
+    world.service("job", Mode::GlobalJob(GlobalJob {}));
+    world.settle();
+    let task = world.tables.iter::<Task>().find(|task| task.node_id == "swarm1");
+    let task = task.map(|task| task.id.clone()).expect("was made");
+    world.down("swarm1");
+    world.settle();
+    world.report(&task, TaskState::Complete);
+    world.up("swarm1");
+    world.settle();
+    finish(&mut world, TaskState::Complete);
+    assert_eq!((up(&world).len(), count(&world, TaskState::Complete)), (0, 2));
+    // It lost its power, and with it the record of the end.
+    world.report(&task, TaskState::Failed);
+    world.pass(10);
+    finish(&mut world, TaskState::Complete);
+    assert_eq!((up(&world).len(), count(&world, TaskState::Complete)), (0, 2));
+}

@@ -9,6 +9,8 @@ use swarm_proto::v1::update_config::{FailureAction, UpdateOrder};
 use swarm_proto::v1::update_status::UpdateState;
 use swarm_proto::v1::{GlobalService, ReplicatedService, Service, Task, TaskState, UpdateConfig};
 
+use swarm_store::PORTION;
+
 use super::world::{World, image, is_running, set_image, state};
 
 fn world(replicas: u64, config: UpdateConfig) -> World {
@@ -230,4 +232,80 @@ fn an_update_does_not_wait_for_a_task_whose_node_went_before_it_came_up() {
             assert_eq!(status(&world).0, UpdateState::Completed, "{order:?} {mode:?} {node}");
         }
     }
+}
+
+#[test]
+fn failures_are_watched_for_across_a_change_of_leader() {
+    let rollback = UpdateConfig { failure_action: FailureAction::Rollback as i32, ..config(0, 0) };
+    let mut world = world(3, rollback);
+    world.update("s", |spec| set_image(spec, "new"));
+    world.settle();
+    assert_eq!(running(&world, "new"), 3);
+    world.new_leader();
+    world.pass(1);
+    assert_eq!(status(&world).0, UpdateState::Updating, "its monitoring period is not over");
+    let new = world.tables.iter::<Task>().find(|task| is_running(task));
+    let new = new.map(|task| task.id.clone()).expect("runs");
+    world.report(&new, TaskState::Failed);
+    world.pass(60);
+    assert_eq!(status(&world), (UpdateState::RollbackCompleted, "rollback completed".into()));
+    assert_eq!(running(&world, "alpine"), 3);
+}
+
+#[test]
+fn what_an_earlier_leader_saw_is_not_in_the_future() {
+    let mut world = world(3, config(0, 0));
+    let hour = Duration::from_secs(3600);
+    world.skip(hour);
+    world.update("s", |spec| set_image(spec, "new"));
+    world.settle();
+    // The next leader's clock is not an hour ahead.
+    world.now -= hour;
+    world.new_leader();
+    world.pass(10);
+    assert_eq!(status(&world), (UpdateState::Completed, "update completed".into()));
+}
+
+#[test]
+fn a_task_that_was_told_to_stop_is_no_failure() {
+    let failing = UpdateConfig { failure_action: FailureAction::Pause as i32, ..config(1, 0) };
+    let mut world = world(3, failing);
+    world.update("s", |spec| set_image(spec, "new"));
+    world.settle();
+    world.availability("swarm1", Availability::Drain);
+    world.pass(60);
+    assert_eq!(status(&world), (UpdateState::Completed, "update completed".into()));
+    assert_eq!(running(&world, "new"), 3);
+}
+
+#[test]
+fn what_came_up_at_last_replaces_what_an_update_left_behind() {
+    // The new tasks fail for as long as the update lasts, and come up when their image is mended.
+    let config = UpdateConfig {
+        order: UpdateOrder::StartFirst as i32,
+        failure_action: FailureAction::Continue as i32,
+        ..config(0, 0)
+    };
+    let mut world = world(2, config);
+    world.broken_image = Some("new".into());
+    world.update("s", |spec| set_image(spec, "new"));
+    world.pass(60);
+    let said = "update completed; new tasks that failed: 2 (of 2 slots)";
+    assert_eq!(status(&world), (UpdateState::Completed, said.into()));
+    assert_eq!(running(&world, "alpine"), 2);
+    world.broken_image = None;
+    world.pass(60);
+    assert_eq!((running(&world, "alpine"), running(&world, "new")), (0, 2));
+}
+
+#[test]
+fn a_large_update_is_planned_in_portions() {
+    let replicas = 3 * PORTION as u64;
+    let mut world = world(replicas, config(0, 0));
+    world.update("s", |spec| set_image(spec, "new"));
+    let most = world.plan_counting();
+    assert!(most <= PORTION + 4, "a plan holds {most} writes");
+    world.pass(10);
+    assert_eq!(running(&world, "new") as u64, replicas);
+    assert_eq!(status(&world), (UpdateState::Completed, "update completed".into()));
 }

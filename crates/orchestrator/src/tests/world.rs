@@ -81,6 +81,12 @@ impl World {
 
     /// Runs the loops as the driver does: each on the outcome of those before, until nobody wants anything.
     pub(crate) fn plan(&mut self) {
+        self.plan_counting();
+    }
+
+    /// As [`World::plan`]; how many writes the largest plan of a loop held.
+    pub(crate) fn plan_counting(&mut self) -> usize {
+        let mut most = 0;
         for _ in 0..ROUNDS_MAX {
             let mut quiet = true;
             for index in 0..self.loops.len() {
@@ -91,10 +97,11 @@ impl World {
                     .map(|it| it.plan(self.now, &tables))
                     .unwrap_or_default();
                 quiet &= writes.is_empty();
+                most = most.max(writes.len());
                 writes.into_iter().for_each(|write| self.write(write));
             }
             if quiet {
-                return;
+                return most;
             }
         }
         panic!("the loops do not come to rest");
@@ -112,7 +119,13 @@ impl World {
 
     /// Lets every agent that is up take each of its tasks one step towards what is desired; whether any did.
     pub(crate) fn agents(&mut self) -> bool {
-        let tasks: Vec<Arc<Task>> = self.tables.iter::<Task>().cloned().collect();
+        self.agents_with(|_| true)
+    }
+
+    /// Lets agents take those of their tasks a step that are picked.
+    pub(crate) fn agents_with(&mut self, mut picks: impl FnMut(&Task) -> bool) -> bool {
+        let tasks: Vec<Arc<Task>> =
+            self.tables.iter::<Task>().filter(|task| picks(task)).cloned().collect();
         let mut moved = false;
         for task in tasks {
             let up = self
@@ -162,6 +175,11 @@ impl World {
         }
         self.now = end;
         self.settle();
+    }
+
+    /// Lets time pass at once, without anybody looking in between.
+    pub(crate) fn skip(&mut self, duration: Duration) {
+        self.now += duration;
     }
 
     /// A change of leader: new loops, that know nothing but the tables.

@@ -25,7 +25,20 @@ pub(super) fn pause(plan: &mut Plan, service_id: &str, message: String) {
     });
 }
 
-pub(super) fn complete(plan: &mut Plan, service_id: &str) {
+/// Says more about an update that goes on.
+pub(super) fn remark(plan: &mut Plan, service_id: &str, remarks: &str) {
+    let Some(service) = plan.tables.get::<Service>(service_id) else { return };
+    let Some(status) = &service.update_status else { return };
+    let said = status.message.split_once(';').map_or(&*status.message, |(said, _)| said);
+    let message = format!("{said}{remarks}");
+    if message != status.message {
+        plan.update_service(service_id, |service| {
+            service.update_status.get_or_insert_default().message = message;
+        });
+    }
+}
+
+pub(super) fn complete(plan: &mut Plan, service_id: &str, remarks: &str) {
     let now = from_system_time(plan.now);
     plan.update_service(service_id, |service| {
         let Some(status) = &mut service.update_status else { return };
@@ -36,7 +49,7 @@ pub(super) fn complete(plan: &mut Plan, service_id: &str) {
             (UpdateState::Completed, "update completed")
         };
         status.set_state(state);
-        message.clone_into(&mut status.message);
+        status.message = format!("{message}{remarks}");
         status.completed_at = Some(now);
     });
 }
@@ -62,5 +75,7 @@ pub(super) fn roll_back(plan: &mut Plan, service_id: &str, task: &str) {
             format!("update rolled back due to failure or early termination of task {task}");
         service.spec = service.previous_spec.take();
         service.spec_version = service.previous_spec_version.take();
+        // Who read the service before has not seen this spec.
+        service.spec_replaced_at = service.meta.as_ref().and_then(|meta| meta.version);
     });
 }

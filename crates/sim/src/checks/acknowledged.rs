@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use swarm_proto::v1::update_status::UpdateState;
 use swarm_proto::v1::{Annotations, Node, Service};
 use swarm_store::Tables;
 
@@ -78,6 +79,8 @@ impl Acknowledged {
     fn holds(&self, key: &Key, least: u64, tables: &Tables) -> bool {
         let Some(history) = self.objects.get(key) else { return true };
         match key.revision(tables) {
+            // Whoever wrote last asked for what was before, or for that if what came would fail.
+            Some(revision) if key.is_rolled_back(tables) => history.asked.contains(&revision),
             Some(revision) => revision >= least && history.asked.contains(&revision),
             None => history.removals.range(least..).next().is_some(),
         }
@@ -111,6 +114,21 @@ impl Key {
                 Some(revision(service.spec.as_ref().and_then(|spec| spec.annotations.as_ref())))
             }
         }
+    }
+}
+
+impl Key {
+    fn is_rolled_back(&self, tables: &Tables) -> bool {
+        let Self::Service(name) = self else { return false };
+        let service = tables.by_name::<Service>(name);
+        service.and_then(|service| service.update_status.as_ref()).is_some_and(|status| {
+            matches!(
+                status.state(),
+                UpdateState::RollbackStarted
+                    | UpdateState::RollbackPaused
+                    | UpdateState::RollbackCompleted
+            )
+        })
     }
 }
 

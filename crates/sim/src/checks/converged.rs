@@ -57,7 +57,11 @@ pub(crate) fn unconverged(
 
 /// What a job still lacks of its completions.
 fn incomplete(tables: &Tables, service: &Service) -> Option<String> {
-    let Some(Mode::ReplicatedJob(job)) = service.spec.as_ref()?.mode.as_ref() else { return None };
+    let wanted = match service.spec.as_ref()?.mode.as_ref()? {
+        Mode::ReplicatedJob(job) => job.total_completions,
+        Mode::GlobalJob(_) => active(tables) as u64,
+        _ => return None,
+    };
     let newest = service.job_status.as_ref().and_then(|status| status.job_iteration);
     let complete = |task: &Task| {
         let state = task.status.as_ref().map(|status| status.state);
@@ -65,8 +69,12 @@ fn incomplete(tables: &Tables, service: &Service) -> Option<String> {
     };
     // A slot whose task was given up and replaced may complete twice.
     let tasks = tables.tasks_by_service(&service.id).filter(|task| complete(task));
-    let has = tasks.map(|task| task.slot).collect::<BTreeSet<u64>>().len() as u64;
-    let wanted = job.total_completions;
+    let is_global = matches!(service.spec.as_ref()?.mode.as_ref()?, Mode::GlobalJob(_));
+    let slot = |task: &std::sync::Arc<Task>| match is_global {
+        true => task.node_id.clone(),
+        false => task.slot.to_string(),
+    };
+    let has = tasks.map(slot).collect::<BTreeSet<String>>().len() as u64;
     (has != wanted).then(|| format!("{has} of {wanted} completions: {}", told(tables, service)))
 }
 

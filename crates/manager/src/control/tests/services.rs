@@ -42,6 +42,54 @@ async fn services_are_created_updated_and_removed() {
 }
 
 #[tokio::test]
+async fn an_update_is_out_of_sequence_only_if_the_spec_changed_meanwhile() {
+    let (store, mut client) = cluster().await;
+    let first = create(&mut client, spec("web")).await.expect("created");
+    let progress = |message: &'static str| {
+        let (store, id) = (store.clone(), first.id.clone());
+        async move {
+            let written = store.update(|tx| {
+                let mut service = Service::clone(tx.get::<Service>(&id).expect("is there"));
+                service.update_status.get_or_insert_default().message = message.to_owned();
+                tx.update(service)
+            });
+            written.await.expect("written");
+        }
+    };
+    let scaled = |replicas| ServiceSpec {
+        mode: Some(Mode::Replicated(ReplicatedService { replicas })),
+        ..spec("web")
+    };
+    let updated = |answer: Result<tonic::Response<UpdateServiceResponse>, Status>| {
+        answer.expect("updated").into_inner().service.expect("a service")
+    };
+    // The status moved on since it was read, the spec did not.
+    progress("update in progress").await;
+    let second = updated(client.update_service(update_of(&first, scaled(3))).await);
+    progress("update in progress").await;
+    progress("update completed").await;
+    let third = updated(client.update_service(update_of(&second, scaled(4))).await);
+    assert_eq!(third.spec, Some(scaled(4)));
+    let out_of_sequence = "Unknown desc = update out of sequence";
+    for stale in [&first, &second] {
+        refused(client.update_service(update_of(stale, scaled(5))).await, out_of_sequence);
+    }
+    // A rollback changes the spec too, though its version goes back.
+    let back = UpdateServiceRequest {
+        rollback: Rollback::Previous.into(),
+        ..update_of(&third, scaled(4))
+    };
+    let fourth = updated(client.update_service(back).await);
+    assert_eq!(fourth.spec, Some(scaled(3)));
+    progress("rollback completed").await;
+    refused(client.update_service(update_of(&third, scaled(5))).await, out_of_sequence);
+    let mut unborn = fourth.clone();
+    unborn.meta_mut().version = Some(Version { index: 1_000_000 });
+    refused(client.update_service(update_of(&unborn, scaled(5))).await, out_of_sequence);
+    updated(client.update_service(update_of(&fourth, scaled(6))).await);
+}
+
+#[tokio::test]
 async fn changes_that_need_a_new_service_are_refused() {
     let (_, mut client) = cluster().await;
     let service = create(&mut client, spec("web")).await.expect("created");
