@@ -3,7 +3,7 @@
 //! A group that found no room is stuck, with its reason: another task of the same demand would find none either. It is
 //! judged again only when a node may have room for it, so that a new task costs the same however many others wait.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::demand::Demand;
@@ -12,7 +12,7 @@ use crate::demand::Demand;
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     groups: BTreeMap<Arc<Demand>, Group>,
-    of: BTreeMap<String, Arc<Demand>>,
+    of: HashMap<String, Arc<Demand>>,
     /// Groups with tasks that were never judged.
     fresh: BTreeSet<Arc<Demand>>,
     /// Stuck groups whose reason may no longer be the truth.

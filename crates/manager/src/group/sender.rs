@@ -19,8 +19,9 @@ use super::pieces::{PIECE_BYTES_MAX, cut};
 use super::tells_removal;
 use super::transport::{Contact, Shared};
 
-/// A member that does not take a heartbeat in this time is not in reach.
-const SMALL_TIMEOUT: Duration = Duration::from_secs(1);
+/// A member that does not take a heartbeat in this time is asked over a new connection: well before it would miss a leader
+/// that was out of reach for a moment, since TCP waits longer with each packet that is lost.
+const SMALL_TIMEOUT: Duration = Duration::from_millis(500);
 /// And one that does not take an append, or a piece of a snapshot, in this time (SwarmKit's `SendTimeout`).
 const BULK_TIMEOUT: Duration = Duration::from_secs(2);
 /// A snapshot's receiver that takes no piece for so long is given up.
