@@ -39,12 +39,6 @@ fn world(nodes: usize, mode: Mode, limit: fn(&mut ServiceSpec), parallelism: u64
     world
 }
 
-fn status(world: &World) -> (UpdateState, String) {
-    let service = world.tables.get::<Service>("s").expect("exists");
-    let status = service.update_status.clone().unwrap_or_default();
-    (status.state(), status.message)
-}
-
 #[test]
 fn the_old_task_stops_first_where_it_holds_what_the_new_one_needs() {
     let port = "host-mode port already in use";
@@ -67,7 +61,7 @@ fn the_old_task_stops_first_where_it_holds_what_the_new_one_needs() {
         let new = new.filter(|task| is_running(task) && image(task) == Some("new")).count();
         assert_eq!(new, 3, "{mode:?} {reason}");
         let said = "update completed; stop-first instead of start-first for 3 of 3 slots: ";
-        assert_eq!(status(&world), (UpdateState::Completed, format!("{said}{reason}")));
+        assert_eq!(world.update_status("s"), (UpdateState::Completed, format!("{said}{reason}")));
     }
 }
 
@@ -87,7 +81,10 @@ fn a_free_node_is_room_enough() {
             }
         }
         world.pass(10);
-        assert_eq!(status(&world), (UpdateState::Completed, "update completed".to_owned()));
+        assert_eq!(
+            world.update_status("s"),
+            (UpdateState::Completed, "update completed".to_owned())
+        );
     }
 }
 
@@ -111,7 +108,7 @@ fn nothing_stops_for_what_would_not_make_room() {
         .iter::<Task>()
         .filter(|task| is_running(task) && image(task) == Some("alpine"));
     assert_eq!(old.count(), 1);
-    assert_eq!(status(&world), (UpdateState::Updating, "update in progress".to_owned()));
+    assert_eq!(world.update_status("s"), (UpdateState::Updating, "update in progress".to_owned()));
     let new = world.tables.iter::<Task>().find(|task| image(task) == Some("new"));
     let status = new.and_then(|task| task.status.clone()).unwrap_or_default();
     assert_eq!(status.state, TaskState::Pending as i32);

@@ -25,12 +25,6 @@ fn world(replicas: u64, config: UpdateConfig) -> World {
     world
 }
 
-fn status(world: &World) -> (UpdateState, String) {
-    let service = world.tables.get::<Service>("s").expect("exists");
-    let status = service.update_status.clone().unwrap_or_default();
-    (status.state(), status.message)
-}
-
 fn running(world: &World, wanted: &str) -> usize {
     world
         .tables
@@ -52,7 +46,7 @@ fn updates_so_many_at_a_time() {
         let mut world = world(6, config(parallelism, delay));
         world.update("s", |spec| set_image(spec, "new"));
         world.settle();
-        assert_eq!(status(&world), (UpdateState::Updating, "update in progress".into()));
+        assert_eq!(world.update_status("s"), (UpdateState::Updating, "update in progress".into()));
         let at_once = if delay == 0 || parallelism == 0 { 6 } else { parallelism as usize };
         assert_eq!((running(&world, "new"), running(&world, "alpine")), (at_once, 6 - at_once));
         if seconds_needed > 0 {
@@ -61,9 +55,9 @@ fn updates_so_many_at_a_time() {
             world.pass(1);
         }
         assert_eq!(running(&world, "new"), 6, "parallelism {parallelism}");
-        assert_eq!(status(&world).0, UpdateState::Updating, "it is still being watched");
+        assert_eq!(world.update_status("s").0, UpdateState::Updating, "it is still being watched");
         world.pass(5);
-        assert_eq!(status(&world), (UpdateState::Completed, "update completed".into()));
+        assert_eq!(world.update_status("s"), (UpdateState::Completed, "update completed".into()));
     }
 }
 
@@ -135,7 +129,7 @@ fn failures_pause_roll_back_or_are_ignored() {
         world.broken_image = Some("broken".into());
         world.update("s", |spec| set_image(spec, "broken"));
         world.pass(100);
-        let (state, text) = status(&world);
+        let (state, text) = world.update_status("s");
         assert_eq!(state, expect, "{action:?} {text}");
         assert!(text.starts_with(message), "{text}");
         let good = running(&world, "alpine");
@@ -158,7 +152,7 @@ fn a_newer_update_takes_over() {
     });
     world.pass(10);
     assert_eq!(running(&world, "third"), 4);
-    assert_eq!(status(&world).0, UpdateState::Completed);
+    assert_eq!(world.update_status("s").0, UpdateState::Completed);
 }
 
 #[test]
@@ -169,7 +163,7 @@ fn a_new_leader_goes_on_with_an_update() {
     world.new_leader();
     world.pass(60);
     assert_eq!(running(&world, "new"), 4);
-    assert_eq!(status(&world), (UpdateState::Completed, "update completed".into()));
+    assert_eq!(world.update_status("s"), (UpdateState::Completed, "update completed".into()));
 }
 
 #[test]
@@ -182,7 +176,7 @@ fn scaling_alone_replaces_nothing() {
         .iter::<Task>()
         .filter(|task| is_running(task) && before.contains(&task.id))
         .count();
-    assert_eq!((kept, status(&world).0), (3, UpdateState::Unknown));
+    assert_eq!((kept, world.update_status("s").0), (3, UpdateState::Unknown));
 }
 
 #[test]
@@ -193,7 +187,7 @@ fn a_rollback_without_a_previous_specification_pauses() {
     world.update("s", |spec| set_image(spec, "broken"));
     world.change::<Service>("s", |service| service.previous_spec = None);
     world.pass(100);
-    let (state, text) = status(&world);
+    let (state, text) = world.update_status("s");
     assert_eq!((state, running(&world, "alpine")), (UpdateState::Paused, 1), "{text}");
 }
 
@@ -229,7 +223,11 @@ fn an_update_does_not_wait_for_a_task_whose_node_went_before_it_came_up() {
             world.pass(120);
             let expect = if matches!(mode, Mode::Global(_)) { 2 } else { 3 };
             assert_eq!(running(&world, "new"), expect, "{order:?} {mode:?} {node}");
-            assert_eq!(status(&world).0, UpdateState::Completed, "{order:?} {mode:?} {node}");
+            assert_eq!(
+                world.update_status("s").0,
+                UpdateState::Completed,
+                "{order:?} {mode:?} {node}"
+            );
         }
     }
 }
@@ -243,12 +241,19 @@ fn failures_are_watched_for_across_a_change_of_leader() {
     assert_eq!(running(&world, "new"), 3);
     world.new_leader();
     world.pass(1);
-    assert_eq!(status(&world).0, UpdateState::Updating, "its monitoring period is not over");
+    assert_eq!(
+        world.update_status("s").0,
+        UpdateState::Updating,
+        "its monitoring period is not over"
+    );
     let new = world.tables.iter::<Task>().find(|task| is_running(task));
     let new = new.map(|task| task.id.clone()).expect("runs");
     world.report(&new, TaskState::Failed);
     world.pass(60);
-    assert_eq!(status(&world), (UpdateState::RollbackCompleted, "rollback completed".into()));
+    assert_eq!(
+        world.update_status("s"),
+        (UpdateState::RollbackCompleted, "rollback completed".into())
+    );
     assert_eq!(running(&world, "alpine"), 3);
 }
 
@@ -263,7 +268,7 @@ fn what_an_earlier_leader_saw_is_not_in_the_future() {
     world.now -= hour;
     world.new_leader();
     world.pass(10);
-    assert_eq!(status(&world), (UpdateState::Completed, "update completed".into()));
+    assert_eq!(world.update_status("s"), (UpdateState::Completed, "update completed".into()));
 }
 
 #[test]
@@ -274,7 +279,7 @@ fn a_task_that_was_told_to_stop_is_no_failure() {
     world.settle();
     world.availability("swarm1", Availability::Drain);
     world.pass(60);
-    assert_eq!(status(&world), (UpdateState::Completed, "update completed".into()));
+    assert_eq!(world.update_status("s"), (UpdateState::Completed, "update completed".into()));
     assert_eq!(running(&world, "new"), 3);
 }
 
@@ -291,7 +296,7 @@ fn what_came_up_at_last_replaces_what_an_update_left_behind() {
     world.update("s", |spec| set_image(spec, "new"));
     world.pass(60);
     let said = "update completed; new tasks that failed: 2 (of 2 slots)";
-    assert_eq!(status(&world), (UpdateState::Completed, said.into()));
+    assert_eq!(world.update_status("s"), (UpdateState::Completed, said.into()));
     assert_eq!(running(&world, "alpine"), 2);
     world.broken_image = None;
     world.pass(60);
@@ -307,5 +312,5 @@ fn a_large_update_is_planned_in_portions() {
     assert!(most <= PORTION + 4, "a plan holds {most} writes");
     world.pass(10);
     assert_eq!(running(&world, "new") as u64, replicas);
-    assert_eq!(status(&world), (UpdateState::Completed, "update completed".into()));
+    assert_eq!(world.update_status("s"), (UpdateState::Completed, "update completed".into()));
 }

@@ -9,6 +9,7 @@ use swarm_proto::timestamp::from_system_time;
 use swarm_proto::v1::node_spec::Availability;
 use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::task_spec::Runtime;
+use swarm_proto::v1::update_status::UpdateState;
 use swarm_proto::v1::{
     Annotations, ContainerSpec, Meta, Node, NodeDescription, NodeSpec, NodeStatus,
     ReplicatedService, Service, ServiceSpec, Task, TaskSpec, TaskState, TaskStatus, Version,
@@ -272,6 +273,13 @@ impl World {
         self.change::<Node>(node, |node| {
             node.status.get_or_insert_default().set_state(node_status::State::Ready)
         });
+    }
+
+    /// How a service's update stands, and what is said of it.
+    pub(crate) fn update_status(&self, service: &str) -> (UpdateState, String) {
+        let service = self.tables.get::<Service>(service).expect("exists");
+        let status = service.update_status.clone().unwrap_or_default();
+        (status.state(), status.message)
     }
 }
 
