@@ -1,5 +1,6 @@
 //! What a service's spec must look like, whatever the cluster's state.
 
+use prost::Message as _;
 use swarm_proto::v1::generic_resource::Resource;
 use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::task_spec::Runtime;
@@ -20,8 +21,11 @@ use super::references::{check_config_references, check_secret_references};
 const NANO_CPUS_MIN: i64 = 1_000_000;
 const MEMORY_BYTES_MIN: i64 = 4 * 1024 * 1024;
 const GENERIC_KIND_LENGTH_MIN: usize = 3;
+/// SwarmKit's `store.MaxTransactionBytes`.
+const SPEC_BYTES_MAX: usize = 1536 * 1024;
 
 pub(super) fn check_service_spec(spec: &ServiceSpec) -> Result<(), Status> {
+    check_size(spec)?;
     check_dns_name(spec.annotations.as_ref())?;
     let none = (TaskSpec::default(), Annotations::default());
     let annotations = spec.annotations.as_ref().unwrap_or(&none.1);
@@ -35,6 +39,17 @@ pub(super) fn check_service_spec(spec: &ServiceSpec) -> Result<(), Status> {
         check_update(spec.update.as_ref())?;
     }
     check_endpoint_spec(spec.endpoint.as_ref())
+}
+
+/// Every task carries the specification, and every log entry the tasks that it changes.
+fn check_size(spec: &ServiceSpec) -> Result<(), Status> {
+    let bytes = spec.encoded_len();
+    if bytes <= SPEC_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Status::invalid_argument(format!(
+        "raft: raft message is too large and can't be sent: the specification has {bytes} bytes, of at most {SPEC_BYTES_MAX}"
+    )))
 }
 
 /// Whether the service runs to completion instead of for ever.
@@ -202,4 +217,24 @@ fn check_generic(generic: &GenericRuntimeSpec) -> Result<(), Status> {
         }
     };
     Err(Status::invalid_argument(refused))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_specification_has_a_largest_size() {
+        for (bytes, fits) in
+            [(0, true), (1_500_000, true), (SPEC_BYTES_MAX, false), (20_000_000, false)]
+        {
+            let labels = [("l".to_owned(), "x".repeat(bytes))].into();
+            let annotations = Annotations { labels, ..Annotations::default() };
+            let spec = ServiceSpec { annotations: Some(annotations), ..ServiceSpec::default() };
+            let checked = check_size(&spec);
+            assert_eq!(checked.is_ok(), fits, "{bytes}");
+            let said = checked.err().map(|status| status.message().to_owned()).unwrap_or_default();
+            assert!(fits || said.starts_with("raft: raft message is too large"), "{said}");
+        }
+    }
 }
