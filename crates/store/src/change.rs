@@ -22,6 +22,10 @@ impl<T: Object> Delta<T> {
         self.new.as_ref().or(self.old.as_ref()).map_or("", |object| object.id())
     }
 
+    fn weight(&self) -> usize {
+        self.new.as_ref().or(self.old.as_ref()).map_or(0, |object| object.encoded_len())
+    }
+
     /// This and then the other of the same object; none where nothing comes of both.
     fn then(self, later: Self) -> Option<Self> {
         let both = Self { old: self.old, new: later.new };
@@ -75,6 +79,22 @@ impl Change {
             Self::Extension(delta) => delta.id(),
             Self::Config(delta) => delta.id(),
             Self::Volume(delta) => delta.id(),
+        }
+    }
+
+    /// How many bytes of a log entry the object takes, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Node(delta) => delta.weight(),
+            Self::Service(delta) => delta.weight(),
+            Self::Task(delta) => delta.weight(),
+            Self::Network(delta) => delta.weight(),
+            Self::Cluster(delta) => delta.weight(),
+            Self::Secret(delta) => delta.weight(),
+            Self::Resource(delta) => delta.weight(),
+            Self::Extension(delta) => delta.weight(),
+            Self::Config(delta) => delta.weight(),
+            Self::Volume(delta) => delta.weight(),
         }
     }
 

@@ -14,6 +14,7 @@ pub(crate) struct Outcome {
     places: HashMap<(Kind, String), usize>,
     /// None where an object was made and removed again.
     changes: Vec<Option<Change>>,
+    bytes: usize,
 }
 
 impl Outcome {
@@ -22,7 +23,10 @@ impl Outcome {
         let next = self.changes.len();
         let place = *self.places.entry((change.kind(), change.id().to_owned())).or_insert(next);
         match self.changes.get_mut(place) {
-            None => self.changes.push(Some(change)),
+            None => {
+                self.bytes += change.weight();
+                self.changes.push(Some(change));
+            }
             Some(earlier) => {
                 *earlier = match earlier.take() {
                     Some(earlier) => earlier.then(change),
@@ -35,6 +39,11 @@ impl Outcome {
     /// How many objects were changed.
     pub(crate) fn len(&self) -> usize {
         self.changes.len()
+    }
+
+    /// How many bytes the log entry has, roughly: objects as they were when they were first changed.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether this object was changed.
@@ -87,6 +96,7 @@ mod tests {
                 outcome.add(Change::Task(Delta { old: old.map(task), new: new.map(task) }));
             }
             assert_eq!(outcome.len(), 1);
+            assert!(outcome.bytes() > 0 && outcome.bytes() < 20, "an object weighs once");
             assert_eq!(slots(outcome), expect, "{changes:?}");
         }
     }

@@ -122,6 +122,11 @@ impl<'a> Transaction<'a> {
         self.outcome.len()
     }
 
+    /// How many bytes its log entry has, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        self.outcome.bytes()
+    }
+
     /// Whether it changed this object.
     pub(crate) fn concerns(&self, object: (Kind, &str)) -> bool {
         self.outcome.concerns(object)
