@@ -31,6 +31,8 @@ pub(super) fn check_service_spec(spec: &ServiceSpec) -> Result<(), Status> {
     let annotations = spec.annotations.as_ref().unwrap_or(&none.1);
     check_task_spec(spec.task.as_deref().unwrap_or(&none.0), annotations)?;
     check_mode(spec)?;
+    swarm_orchestrator::options::check(spec)
+        .map_err(|refused| Status::invalid_argument(refused.to_string()))?;
     if is_job(spec) {
         if spec.update.is_some() {
             return Err(Status::invalid_argument("Jobs may not have an update config"));
