@@ -4,6 +4,9 @@
 //! a bad value before it is stored. A service may hold a bad value all the same, written by a stock manager: the loops
 //! then take the label as absent. Labels that no feature knows are their users' own.
 
+pub(crate) mod cron;
+mod duration;
+
 use std::collections::HashMap;
 
 use swarm_proto::v1::ServiceSpec;
@@ -14,7 +17,7 @@ pub(crate) type Labels = HashMap<String, String>;
 /// A feature's reading of its labels, for what it refuses.
 type Check = fn(&ServiceSpec, &Labels) -> Result<(), OptionError>;
 
-const CHECKS: &[Check] = &[];
+const CHECKS: &[Check] = &[cron::check];
 
 /// A label that can't be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +29,12 @@ pub struct OptionError {
     pub value: String,
     /// What is wrong with it, and what it may be.
     pub problem: String,
+}
+
+impl OptionError {
+    fn new(name: &str, value: &str, problem: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), value: value.to_owned(), problem: problem.into() }
+    }
 }
 
 /// Refuses a service whose labels ask for what can't be done.

@@ -109,11 +109,21 @@ pub(crate) fn service_json(service: &v1::Service) -> Result<wire::Service, ApiEr
         endpoint: service.endpoint.as_ref().map(endpoint_json).unwrap_or_default(),
         update_status: service.update_status.as_ref().map(update_status_json),
         service_status: None,
-        job_status: service.job_status.as_ref().map(|job| wire::JobStatus {
-            job_iteration: version_json(job.job_iteration.as_ref()),
-            last_execution: time_json(job.last_execution.as_ref()),
-        }),
+        job_status: service.job_status.as_ref().map(job_status_json),
     })
+}
+
+fn job_status_json(job: &v1::JobStatus) -> wire::JobStatus {
+    let none = v1::CronStatus::default();
+    let cron = job.cron.as_ref().unwrap_or(&none);
+    let tick = |at: &Option<_>| at.as_ref().map(|at| time_json(Some(at)));
+    wire::JobStatus {
+        job_iteration: version_json(job.job_iteration.as_ref()),
+        last_execution: time_json(job.last_execution.as_ref()),
+        last_tick: tick(&cron.last_tick),
+        last_skipped_tick: tick(&cron.last_skipped),
+        next_tick: tick(&cron.next_tick),
+    }
 }
 
 fn service_spec_json(spec: &v1::ServiceSpec) -> Result<wire::ServiceSpec, ApiError> {

@@ -71,6 +71,7 @@ impl World {
         assert_eq!(stored.version(), object.version(), "update out of sequence");
         self.version += 1;
         meta(&mut object).version = Some(Version { index: self.version });
+        meta(&mut object).updated_at = Some(from_system_time(self.now));
         let change = self.tables.update(object).expect("the object exists");
         self.show(&change);
     }
