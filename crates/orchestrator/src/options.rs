@@ -6,6 +6,7 @@
 
 pub(crate) mod cron;
 mod duration;
+pub(crate) mod loss;
 
 use std::collections::HashMap;
 
@@ -17,7 +18,7 @@ pub(crate) type Labels = HashMap<String, String>;
 /// A feature's reading of its labels, for what it refuses.
 type Check = fn(&ServiceSpec, &Labels) -> Result<(), OptionError>;
 
-const CHECKS: &[Check] = &[cron::check];
+const CHECKS: &[Check] = &[cron::check, loss::check];
 
 /// A label that can't be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -2,6 +2,7 @@
 
 mod cron;
 mod failover;
+mod hold;
 mod jobs;
 mod properties;
 mod room;

@@ -107,10 +107,27 @@ pub(crate) fn service_json(service: &v1::Service) -> Result<wire::Service, ApiEr
         spec: service.spec.as_ref().map(service_spec_json).transpose()?.unwrap_or_default(),
         previous_spec: service.previous_spec.as_ref().map(service_spec_json).transpose()?,
         endpoint: service.endpoint.as_ref().map(endpoint_json).unwrap_or_default(),
-        update_status: service.update_status.as_ref().map(update_status_json),
+        update_status: service.update_status.as_ref().map(update_status_json).or_else(|| {
+            let cron = service.job_status.as_ref()?.cron.as_ref()?;
+            Some(wire::UpdateStatus { message: ticks(cron)?, ..Default::default() })
+        }),
         service_status: None,
         job_status: service.job_status.as_ref().map(job_status_json),
     })
+}
+
+/// Where a job stands in its schedule, as the one text of a service that the CLI shows and no user sets.
+fn ticks(cron: &v1::CronStatus) -> Option<String> {
+    let named = [
+        ("last tick", &cron.last_tick),
+        ("last skipped tick", &cron.last_skipped),
+        ("next tick", &cron.next_tick),
+    ];
+    let ticks: Vec<String> = named
+        .iter()
+        .filter_map(|(name, at)| Some(format!("{name} {}", time_json(Some(at.as_ref()?)))))
+        .collect();
+    (!ticks.is_empty()).then(|| ticks.join(", "))
 }
 
 fn job_status_json(job: &v1::JobStatus) -> wire::JobStatus {

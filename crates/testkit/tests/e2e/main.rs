@@ -5,6 +5,7 @@
 
 mod availability;
 mod cluster;
+mod cron;
 mod disk;
 mod engine;
 mod health;
