@@ -79,8 +79,8 @@ fn a_job_runs_at_each_tick_and_says_when() {
         tick.as_ref()
             .is_some_and(|at| ["0Z", "2Z", "4Z", "6Z", "8Z"].iter().any(|end| at.ends_with(end)))
     };
-    let ticks = ticks(manager, "often");
-    assert!(even(&ticks.last) && even(&ticks.next), "{ticks:?}");
+    let often = ticks(manager, "often");
+    assert!(even(&often.last) && even(&often.next), "{often:?}");
 
     // One that is not due waits, unless it is told to run; a change alone does not run it.
     let ps = ["service", "ps", "--quiet", "rarely"];

@@ -9,6 +9,7 @@ mod cron;
 mod disk;
 mod engine;
 mod health;
+mod hold;
 mod jobs;
 mod keys;
 mod load;
