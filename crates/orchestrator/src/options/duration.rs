@@ -18,8 +18,8 @@ pub(super) fn duration(
     let duration = parse(value).filter(|duration| bounds.contains(duration));
     let expected = || {
         format!(
-            "expected a duration from {:?} to {}h, such as 30s or 5m",
-            bounds.start(),
+            "expected a duration from {}s to {}h, such as 30s or 5m",
+            bounds.start().as_secs(),
             bounds.end().as_secs() / 3600
         )
     };

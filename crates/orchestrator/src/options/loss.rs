@@ -80,7 +80,7 @@ mod tests {
             (replicated(), HOLD, "30s", Ok((30 * second, Return::Newest))),
             (global(), HOLD, "24h", Ok((HOLD_MAX, Return::Newest))),
             (replicated(), HOLD, "0", Ok((Duration::ZERO, Return::Newest))),
-            (replicated(), HOLD, "25h", Err("expected a duration from 0ns to 24h")),
+            (replicated(), HOLD, "25h", Err("expected a duration from 0s to 24h")),
             (replicated(), HOLD, "-1s", Err("expected a duration")),
             (replicated(), HOLD, "", Err("expected a duration")),
             (replicated(), RETURN, "newest", Ok((Duration::ZERO, Return::Newest))),

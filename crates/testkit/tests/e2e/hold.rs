@@ -110,7 +110,7 @@ fn a_bad_hold_is_refused() {
     }
     let cluster = swarm(1);
     for (label, expect) in [
-        ("swarm.hold=forever", "expected a duration from 0ns to 24h"),
+        ("swarm.hold=forever", "expected a duration from 0s to 24h"),
         ("swarm.return=sometimes", "expected newest or original"),
     ] {
         let create = ["service", "create", "--detach", "--label", label, IMAGE, "true"];
