@@ -10,7 +10,7 @@ pub(crate) mod loss;
 
 use std::collections::HashMap;
 
-use swarm_proto::v1::ServiceSpec;
+use swarm_proto::v1::{Service, ServiceSpec};
 
 /// A service's labels, by name.
 pub(crate) type Labels = HashMap<String, String>;
@@ -45,4 +45,11 @@ impl OptionError {
 pub fn check(spec: &ServiceSpec) -> Result<(), OptionError> {
     let Some(annotations) = &spec.annotations else { return Ok(()) };
     CHECKS.iter().try_for_each(|check| check(spec, &annotations.labels))
+}
+
+/// Logs what a service asks for in vain: a stock manager has let it in.
+pub(crate) fn tell(service: &Service) {
+    if let Some(Err(refused)) = service.spec.as_ref().map(check) {
+        tracing::warn!(service.id = service.id, %refused, "a label is not followed");
+    }
 }

@@ -16,7 +16,7 @@ use crate::plan::{Plan, first};
 use crate::restart::Restarts;
 use crate::task::{is_dead, is_down, is_invalid, mode, observed};
 use crate::update::{News, Updates};
-use crate::{doubled, global, hold, jobs, replicated, returning};
+use crate::{doubled, global, hold, jobs, options, replicated, returning};
 
 /// Tasks that ended and services that one plan looks at: some milliseconds, as a new leader looks at all of them.
 const TASKS_MAX: usize = 1000;
@@ -85,6 +85,7 @@ impl ControlLoop for Orchestrator {
         self.returned.clear();
         self.held.clear();
         self.back.clear();
+        tables.iter::<Service>().for_each(|service| options::tell(service));
         for original in
             tables.iter::<Service>().flat_map(|service| doubled::originals(tables, service))
         {
