@@ -112,7 +112,7 @@ async fn manager() -> (Authority, TlsMaterials, SocketAddr) {
     routes = routes
         .add_service(NodeCaServer::new(authority.clone()))
         .add_service(CaServer::new(authority.clone()));
-    tokio::spawn(serve(listener, materials.clone(), routes, std::future::pending()));
+    tokio::spawn(serve(listener, materials.clone(), routes, None, std::future::pending()));
     (authority, materials, addr)
 }
 
@@ -253,8 +253,9 @@ async fn a_channel_reconnects_by_itself() {
         };
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let routes = Routes::new(CaServer::new(authority.clone()));
-        let server =
-            tokio::spawn(serve(socket, materials.clone(), routes, async { drop(stopped.await) }));
+        let server = tokio::spawn(serve(socket, materials.clone(), routes, None, async {
+            drop(stopped.await)
+        }));
         // After a restart the first call may still meet the old connection's end.
         while client.get_unlock_key(GetUnlockKeyRequest {}).await.is_err() {
             tokio::task::yield_now().await;
