@@ -145,9 +145,11 @@ fn read_expression(expression: &str) -> Result<Cron, OptionError> {
     let parser = CronParser::builder().year(Year::Disallowed).build();
     let alias = expression.trim().eq_ignore_ascii_case("@midnight").then_some("@daily");
     parser.parse(alias.unwrap_or(expression)).map_err(|error| {
+        let error = error.to_string();
         let problem = format!(
-            "{error}; expected five fields (minute, hour, day of month, month, day of week), six with seconds in front, \
-             or @hourly, @daily, @weekly, @monthly or @yearly"
+            "{}; expected five fields (minute, hour, day of month, month, day of week), six with seconds in front, \
+             or @hourly, @daily, @weekly, @monthly or @yearly",
+            error.trim_end_matches('.')
         );
         OptionError::new(EXPRESSION, expression, problem)
     })
