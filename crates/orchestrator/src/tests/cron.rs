@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use proptest::prelude::*;
 use swarm_proto::timestamp::{from_system_time, to_system_time};
 use swarm_proto::v1::restart_policy::RestartCondition;
 use swarm_proto::v1::service_spec::Mode;
@@ -306,4 +307,86 @@ fn many_schedules_cost_what_is_due() {
     let now = world.now.duration_since(SystemTime::UNIX_EPOCH).expect("later").as_secs();
     let minute = SystemTime::UNIX_EPOCH + Duration::from_secs(now / 60 * 60);
     assert_eq!(last, Some(from_system_time(minute)));
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Pass(u64),
+    /// The next leader's clock is ahead by so many seconds, or behind.
+    Lead(i64),
+    Complete,
+    Force,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (1_u64..30).prop_map(Step::Pass),
+        2 => (-200_i64..200).prop_map(Step::Lead),
+        2 => Just(Step::Complete),
+        1 => Just(Step::Force),
+    ]
+}
+
+fn take(world: &mut World, step: &Step) {
+    match step {
+        Step::Pass(seconds) => world.pass(*seconds),
+        Step::Lead(ahead) => {
+            let by = Duration::from_secs(ahead.unsigned_abs());
+            world.now = if *ahead < 0 { world.now - by } else { world.now + by };
+            world.new_leader();
+            world.settle();
+        }
+        Step::Complete => complete(world),
+        Step::Force => {
+            update(world, |spec| spec.task.get_or_insert_default().force_update += 1);
+        }
+    }
+}
+
+/// The runs that were begun, and the last tick.
+fn begun(world: &World) -> (u64, Option<SystemTime>) {
+    let service = world.tables.get::<Service>("job").expect("exists");
+    let job = service.job_status.clone().unwrap_or_default();
+    let iteration = job.job_iteration.unwrap_or_default().index;
+    let cron = job.cron.unwrap_or_default();
+    (iteration + u64::from(!cron.awaits_first), cron.last_tick.as_ref().map(to_system_time))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Whatever leaders and clocks do, a run is of a later tick than all before it, or was asked for; and no tick that
+    /// has passed is left to be looked at.
+    #[test]
+    fn each_run_has_a_tick_of_its_own(
+        policy in prop_oneof![Just("forbid"), Just("allow"), Just("replace")],
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let mut world = scheduled(ONE, &[("swarm.cron.concurrency", policy)]);
+        for step in &steps {
+            let (runs, last) = begun(&world);
+            take(&mut world, step);
+            let (runs_now, last_now) = begun(&world);
+            let forced = u64::from(matches!(step, Step::Force));
+            prop_assert_eq!(runs_now - runs - forced, u64::from(last_now > last), "{:?}", step);
+            prop_assert!(last_now >= last);
+            prop_assert!(last_now.is_none_or(|tick| tick <= world.now.max(last.unwrap_or(tick))));
+            let next = status(&world).next_tick.as_ref().map(to_system_time);
+            prop_assert!(next.is_some_and(|next| next > world.now));
+        }
+    }
+}
+
+#[test]
+fn a_run_that_has_no_place_yet_is_no_history() {
+    // Found by the property above: beside five others, and made by a leader whose clock is behind.
+    let mut world = scheduled(ONE, &[("swarm.cron.concurrency", "allow")]);
+    for _ in 0..5 {
+        update(&mut world, |spec| spec.task.get_or_insert_default().force_update += 1);
+        world.pass(1);
+    }
+    world.now -= Duration::from_secs(10);
+    world.new_leader();
+    update(&mut world, |spec| spec.task.get_or_insert_default().force_update += 1);
+    assert_eq!(runs(&world), ((0..6).collect(), 6));
 }
