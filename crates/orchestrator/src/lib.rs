@@ -3,6 +3,7 @@
 //! ```text
 //! services, tasks, nodes, time ──► Enforcer     ──► tasks on nodes that no longer suit them: REJECTED
 //!                              ──► Orchestrator ──► tasks created, their desired states, update status of services
+//!                              ──► Cron         ──► iterations of jobs that have a schedule
 //!                              ──► Reaper       ──► tasks deleted that are only history
 //! ```
 //!
@@ -11,12 +12,16 @@
 //! handed in. Deliberately not here: choosing nodes (scheduler) and giving addresses (allocator).
 //! Mirrors SwarmKit's package `manager/orchestrator`.
 
+pub mod cron;
 mod defaults;
 mod delay;
 mod dirty;
+mod doubled;
+mod due;
 mod enforcer;
 mod global;
 mod history;
+mod hold;
 mod jobs;
 pub mod options;
 mod orchestrator;
@@ -32,6 +37,7 @@ mod update;
 #[cfg(test)]
 mod tests;
 
+pub use cron::Cron;
 pub use enforcer::Enforcer;
 pub use orchestrator::Orchestrator;
 pub use reaper::Reaper;
@@ -45,6 +51,8 @@ pub fn control_loops(ids: impl Fn() -> IdSource) -> Vec<Box<dyn ControlLoop>> {
     vec![
         Box::new(Enforcer::default()),
         Box::new(Orchestrator::new(ids())),
+        // After the orchestrator, so that a job that goes on does not look as if it were over.
+        Box::new(Cron::default()),
         Box::new(Reaper::default()),
     ]
 }

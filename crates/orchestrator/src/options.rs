@@ -4,9 +4,13 @@
 //! a bad value before it is stored. A service may hold a bad value all the same, written by a stock manager: the loops
 //! then take the label as absent. Labels that no feature knows are their users' own.
 
+pub(crate) mod cron;
+mod duration;
+pub(crate) mod loss;
+
 use std::collections::HashMap;
 
-use swarm_proto::v1::ServiceSpec;
+use swarm_proto::v1::{Service, ServiceSpec};
 
 /// A service's labels, by name.
 pub(crate) type Labels = HashMap<String, String>;
@@ -14,7 +18,7 @@ pub(crate) type Labels = HashMap<String, String>;
 /// A feature's reading of its labels, for what it refuses.
 type Check = fn(&ServiceSpec, &Labels) -> Result<(), OptionError>;
 
-const CHECKS: &[Check] = &[];
+const CHECKS: &[Check] = &[cron::check, loss::check];
 
 /// A label that can't be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +32,12 @@ pub struct OptionError {
     pub problem: String,
 }
 
+impl OptionError {
+    fn new(name: &str, value: &str, problem: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), value: value.to_owned(), problem: problem.into() }
+    }
+}
+
 /// Refuses a service whose labels ask for what can't be done.
 ///
 /// # Errors
@@ -35,4 +45,11 @@ pub struct OptionError {
 pub fn check(spec: &ServiceSpec) -> Result<(), OptionError> {
     let Some(annotations) = &spec.annotations else { return Ok(()) };
     CHECKS.iter().try_for_each(|check| check(spec, &annotations.labels))
+}
+
+/// Logs what a service asks for in vain: a stock manager has let it in.
+pub(crate) fn tell(service: &Service) {
+    if let Some(Err(refused)) = service.spec.as_ref().map(check) {
+        tracing::warn!(service.id = service.id, %refused, "a label is not followed");
+    }
 }

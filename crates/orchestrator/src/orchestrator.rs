@@ -11,11 +11,12 @@ use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::{Node, Service, Task, TaskState};
 use swarm_store::{Change, ControlLoop, Delta, PORTION, Tables, Write};
 
+use crate::due::Due;
 use crate::plan::{Plan, first};
 use crate::restart::Restarts;
 use crate::task::{is_dead, is_down, is_invalid, mode, observed};
 use crate::update::{News, Updates};
-use crate::{global, jobs, replicated, returning};
+use crate::{doubled, global, hold, jobs, options, replicated, returning};
 
 /// Tasks that ended and services that one plan looks at: some milliseconds, as a new leader looks at all of them.
 const TASKS_MAX: usize = 1000;
@@ -37,6 +38,10 @@ pub struct Orchestrator {
     nodes: BTreeSet<String>,
     /// Nodes that were down and are back.
     returned: BTreeSet<String>,
+    /// Tasks whose node is down and that are taken to be alive, by when to look again.
+    held: Due,
+    /// Tasks that are back beside their replacements, by when these may go.
+    back: Due,
     /// Tasks of updated services that came up.
     came_up: BTreeSet<String>,
     /// Services with an update under way, and their tasks that changed.
@@ -56,6 +61,8 @@ impl Orchestrator {
             tasks: BTreeSet::new(),
             nodes: BTreeSet::new(),
             returned: BTreeSet::new(),
+            held: Due::default(),
+            back: Due::default(),
             came_up: BTreeSet::new(),
             updating: BTreeMap::new(),
             is_behind: false,
@@ -76,6 +83,14 @@ impl ControlLoop for Orchestrator {
         self.empty.clear();
         self.nodes.clear();
         self.returned.clear();
+        self.held.clear();
+        self.back.clear();
+        tables.iter::<Service>().for_each(|service| options::tell(service));
+        for original in
+            tables.iter::<Service>().flat_map(|service| doubled::originals(tables, service))
+        {
+            self.back.add(now + doubled::SETTLING, &original);
+        }
         self.services = tables.iter::<Service>().map(|service| service.id.clone()).collect();
         self.tasks = tables
             .iter::<Task>()
@@ -89,7 +104,7 @@ impl ControlLoop for Orchestrator {
 
     fn observe(&mut self, _now: SystemTime, tables: &Tables, change: &Change) {
         match change {
-            Change::Service(delta) => self.observe_service(delta),
+            Change::Service(delta) => self.observe_service(tables, delta),
             Change::Task(delta) => self.observe_task(tables, delta),
             Change::Node(delta) => self.observe_node(tables, delta),
             _ => {}
@@ -100,7 +115,11 @@ impl ControlLoop for Orchestrator {
         let mut plan = Plan::new(now, tables);
         self.remove_deleted(&mut plan);
         self.take_back(&mut plan);
+        self.tasks.extend(self.held.expire(now));
         self.restart_tasks(&mut plan);
+        for original in self.back.expire(now) {
+            doubled::settle(&mut plan, &mut self.restarts, &original);
+        }
         let mut updating = std::mem::take(&mut self.updating);
         for (service, task) in self.restarts.expire(&mut plan) {
             updating.entry(service).or_default().insert(task);
@@ -125,14 +144,20 @@ impl ControlLoop for Orchestrator {
     }
 
     fn wakeup(&self) -> Option<SystemTime> {
-        self.restarts.wakeup().into_iter().chain(self.updates.wakeup()).min()
+        let own = self.held.wakeup().into_iter().chain(self.back.wakeup());
+        own.chain(self.restarts.wakeup()).chain(self.updates.wakeup()).min()
     }
 }
 
 impl Orchestrator {
-    fn observe_service(&mut self, delta: &Delta<Service>) {
+    fn observe_service(&mut self, tables: &Tables, delta: &Delta<Service>) {
         match (&delta.old, &delta.new) {
-            (_, Some(new)) => {
+            (old, Some(new)) => {
+                if old.as_ref().is_some_and(|old| hold::is_shorter(old, new)) {
+                    let held = tables.tasks_by_service(&new.id);
+                    let held = held.filter(|task| needs_look(tables, task));
+                    self.tasks.extend(held.map(|task| task.id.clone()));
+                }
                 self.empty.remove(&new.id);
                 self.services.insert(new.id.clone());
             }
@@ -214,7 +239,8 @@ impl Orchestrator {
     fn take_back(&mut self, plan: &mut Plan) {
         for id in std::mem::take(&mut self.returned) {
             if let Some(node) = plan.tables.get::<Node>(&id).cloned() {
-                returning::take_back(plan, &mut self.restarts, &self.updates, &node);
+                let back = returning::take_back(plan, &mut self.restarts, &self.updates, &node);
+                back.iter().for_each(|id| self.back.add(plan.now + doubled::SETTLING, id));
             }
         }
     }
@@ -229,6 +255,17 @@ impl Orchestrator {
             let Some(service) = plan.tables.get::<Service>(&task.service_id).cloned() else {
                 continue;
             };
+            if !self.updates.is_running(&service.id)
+                && !doubled::others(&plan.tables, &service, &task).is_empty()
+            {
+                self.restarts.forget(&task.id);
+                plan.desire(&task.id, TaskState::Shutdown);
+                continue;
+            }
+            if let Some(until) = hold::until(plan.now, &plan.tables, &service, &task) {
+                self.held.add(until, &task.id);
+                continue;
+            }
             match mode(&service) {
                 Some(Mode::Replicated(_)) => self.restarts.restart(plan, &service, &task),
                 Some(Mode::Global(_)) => global::restart(plan, &mut self.restarts, &service, &task),

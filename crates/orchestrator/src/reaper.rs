@@ -138,5 +138,5 @@ fn retention(cluster: &Cluster) -> Option<i64> {
 fn is_history(task: &Task) -> bool {
     is_dead(task)
         || (observed(task) < TaskState::Assigned as i32
-            && task.desired_state > TaskState::Running as i32)
+            && task.desired_state > TaskState::Complete as i32)
 }

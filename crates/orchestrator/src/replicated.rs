@@ -8,6 +8,7 @@ use std::sync::Arc;
 use swarm_proto::v1::{Service, Task, TaskState};
 use swarm_store::PORTION;
 
+use crate::hold;
 use crate::plan::Plan;
 use crate::restart::Restarts;
 use crate::slot::SlotKey;
@@ -43,7 +44,8 @@ pub(crate) fn reconcile(
         remove(plan, tasks);
     }
     if wanted < running.len() {
-        let mut order = by_worth(std::mem::take(&mut running));
+        let is_held = |task: &Task| hold::until(plan.now, &plan.tables, service, task).is_some();
+        let mut order = by_worth(std::mem::take(&mut running), is_held);
         // With all that came before them.
         let surplus = order.split_off(wanted);
         for slot in
@@ -110,14 +112,15 @@ fn remove(plan: &mut Plan, tasks: &[Arc<Task>]) {
 }
 
 /// Orders slots so that the first are the best to keep: the first copies on each node before the second ones, so that
-/// what is kept is balanced; among equals those that run, then the lowest numbers.
-fn by_worth(slots: BTreeMap<u64, Slot>) -> Vec<Slot> {
+/// what is kept is balanced; among equals those that run, then the lowest numbers. What may not run any more, as its
+/// node is down (`is_held`), comes last of all.
+fn by_worth(slots: BTreeMap<u64, Slot>, is_held: impl Fn(&Task) -> bool) -> Vec<Slot> {
     let mut slots: Vec<Slot> = slots.into_values().collect();
     slots.sort_by_key(|slot| !slot.iter().any(|task| observed(task) == TaskState::Running as i32));
     let mut copies: BTreeMap<String, usize> = BTreeMap::new();
     let mut ranked: Vec<(usize, Slot)> =
         slots.into_iter().map(|slot| (copy_on_node(&mut copies, &slot), slot)).collect();
-    ranked.sort_by_key(|(copy, _)| *copy);
+    ranked.sort_by_key(|(copy, slot)| (slot.iter().all(|task| is_held(task)), *copy));
     ranked.into_iter().map(|(_, slot)| slot).collect()
 }
 

@@ -1,6 +1,8 @@
 //! Whole lives of services: all control loops to their fixpoint, agents played by a few lines, time by a variable.
 
+mod cron;
 mod failover;
+mod hold;
 mod jobs;
 mod properties;
 mod room;

@@ -1,8 +1,11 @@
 //! Clients: each changes objects of its own, one request at a time, and remembers what it was told.
 
+mod labels;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use swarm_orchestrator::cron;
 use swarm_proto::timestamp::from_system_time;
 use swarm_proto::v1::endpoint_spec::ResolutionMode;
 use swarm_proto::v1::node_spec::Availability;
@@ -45,6 +48,8 @@ pub(crate) struct Client {
     specs: BTreeMap<String, ServiceSpec>,
     pub(crate) waiting: Option<Waiting>,
     revision: u64,
+    /// Whether it asks for what Docker does not know.
+    has_labels: bool,
 }
 
 /// A request that is out.
@@ -72,8 +77,8 @@ enum What {
 }
 
 impl Client {
-    pub(crate) fn new(id: usize, nodes: Vec<String>, workers: usize) -> Self {
-        Self { id, nodes, workers, specs: BTreeMap::new(), waiting: None, revision: 0 }
+    pub(crate) fn new(id: usize, nodes: Vec<String>, workers: usize, has_labels: bool) -> Self {
+        Self { id, nodes, workers, specs: BTreeMap::new(), waiting: None, revision: 0, has_labels }
     }
 
     /// The next wish.
@@ -100,7 +105,10 @@ impl Client {
             }
             Some(_) if number == FLAKY && random.chance(200) => What::RollBack,
             before => {
-                let spec = self.spec(before.cloned(), &name, number, revision, random);
+                let mut spec = self.spec(before.cloned(), &name, number, revision, random);
+                if self.has_labels {
+                    labels::add(&mut spec, self.id, number, random);
+                }
                 self.specs.insert(name.clone(), spec.clone());
                 What::Put(Box::new(spec))
             }
@@ -304,7 +312,8 @@ fn put(
         let spec_version = Some(Version::default());
         let is_job = matches!(spec.mode, Some(Mode::ReplicatedJob(_) | Mode::GlobalJob(_)));
         let job_iteration = Some(Version::default());
-        let job_status = is_job.then(|| JobStatus { job_iteration, ..JobStatus::default() });
+        let cron = cron::of_new_job(&spec);
+        let job_status = is_job.then(|| JobStatus { job_iteration, cron, ..JobStatus::default() });
         return transaction.create(Service {
             id,
             spec: Some(spec),
@@ -315,11 +324,12 @@ fn put(
     };
     let mut service = Service::clone(service);
     let version = service.meta.as_ref().and_then(|meta| meta.version).unwrap_or_default();
+    let runs_job = cron::runs_job(service.spec.as_ref(), &spec, false);
     service.previous_spec = service.spec.replace(spec);
     service.previous_spec_version = service.spec_version.replace(version);
     service.update_status = None;
-    if let Some(status) = &mut service.job_status {
-        status.job_iteration.get_or_insert_default().index += 1;
+    if let Some(status) = service.job_status.as_mut().filter(|_| runs_job) {
+        cron::begin_run(status, transaction.now());
     }
     transaction.update(service)
 }

@@ -17,6 +17,7 @@ use super::rollout::Rollout;
 use super::room;
 use crate::delay::stopping;
 use crate::dirty::{is_dirty, placement};
+use crate::doubled::prefers_original;
 use crate::plan::Plan;
 use crate::restart::Restarts;
 use crate::slot::SlotKey;
@@ -256,9 +257,11 @@ fn is_up(task: &Task) -> bool {
     observed(task) == TaskState::Running as i32
 }
 
-/// Whether a slot needs work: it holds several tasks, or one of another specification.
+/// Whether a slot needs work: it holds several tasks, or one of another specification. Several of the right one may be
+/// there for a while where the service prefers what comes back.
 pub(super) fn is_slot_dirty(tables: &Tables, service: &Service, slot: &[Arc<Task>]) -> bool {
-    slot.len() > 1 || slot.iter().any(|task| is_task_dirty(tables, service, task))
+    (slot.len() > 1 && !prefers_original(service))
+        || slot.iter().any(|task| is_task_dirty(tables, service, task))
 }
 
 fn is_task_dirty(tables: &Tables, service: &Service, task: &Task) -> bool {

@@ -5,9 +5,11 @@
 
 mod availability;
 mod cluster;
+mod cron;
 mod disk;
 mod engine;
 mod health;
+mod hold;
 mod jobs;
 mod keys;
 mod load;
