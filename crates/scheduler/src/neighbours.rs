@@ -124,6 +124,8 @@ impl Neighbours {
             let name = refuser.map(|refuser| refuser.name.clone()).unwrap_or_default();
             around.apart.push((id.clone(), Refusal::ApartBy(name)));
         }
+        // By name, not by identifier.
+        around.apart.sort_by(|(_, one), (_, other)| one.cmp(other));
     }
 
     /// The services that are meant.

@@ -193,10 +193,7 @@ async fn malformed_services_are_refused() {
         let mut preferring = spec("web");
         preferring.task.as_mut().expect("a task").placement =
             Some(Placement { preferences, ..Default::default() });
-        refused(
-            create(&mut client, preferring).await,
-            &format!("InvalidArgument desc = {expect}"),
-        );
+        refused(create(&mut client, preferring).await, &format!("InvalidArgument desc = {expect}"));
     }
     assert_eq!(store.view().len::<Service>(), 0);
 }
