@@ -4,9 +4,14 @@
 //! a bad value before it is stored. A service may hold a bad value all the same, written by a stock manager: the loops
 //! then take the label as absent. Labels that no feature knows are their users' own.
 
+pub(crate) mod backoff;
+pub(crate) mod node_history;
+#[allow(dead_code, reason = "kinds of values that no feature here has")]
+mod value;
+
 use std::collections::HashMap;
 
-use swarm_proto::v1::ServiceSpec;
+use swarm_proto::v1::{NodeSpec, ServiceSpec};
 
 /// A service's labels, by name.
 pub(crate) type Labels = HashMap<String, String>;
@@ -14,7 +19,7 @@ pub(crate) type Labels = HashMap<String, String>;
 /// A feature's reading of its labels, for what it refuses.
 type Check = fn(&ServiceSpec, &Labels) -> Result<(), OptionError>;
 
-const CHECKS: &[Check] = &[];
+const CHECKS: &[Check] = &[backoff::check];
 
 /// A label that can't be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,4 +40,13 @@ pub struct OptionError {
 pub fn check(spec: &ServiceSpec) -> Result<(), OptionError> {
     let Some(annotations) = &spec.annotations else { return Ok(()) };
     CHECKS.iter().try_for_each(|check| check(spec, &annotations.labels))
+}
+
+/// Refuses a node whose labels ask for what can't be done.
+///
+/// # Errors
+/// The first label that has a bad value.
+pub fn check_node(spec: &NodeSpec) -> Result<(), OptionError> {
+    let Some(annotations) = &spec.annotations else { return Ok(()) };
+    node_history::read(&annotations.labels).map(|_| ())
 }
