@@ -1,6 +1,7 @@
 //! What must hold at every step, one file each. A violation ends the run.
 
 mod acknowledged;
+mod apart;
 mod converged;
 mod leaders;
 mod log;
@@ -41,6 +42,7 @@ impl Checks {
     pub(crate) fn commit(&mut self, manager: u64, commit: &Commit) {
         let result = tasks::check(commit)
             .and_then(|()| ports::check(commit))
+            .and_then(|()| apart::check(commit))
             .map_err(|violation| format!("manager {manager}: {violation}"));
         self.log.certify(commit);
         self.expect(result);

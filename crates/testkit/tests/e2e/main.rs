@@ -5,6 +5,7 @@
 
 mod affinity;
 mod availability;
+mod backoff;
 mod cluster;
 mod disk;
 mod engine;
