@@ -5,7 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use swarm_proto::timestamp::{from_duration, to_system_time};
 use swarm_proto::v1::restart_policy::RestartCondition;
-use swarm_proto::v1::{Node, RestartPolicy, Task, TaskState};
+use swarm_proto::v1::service_spec::Mode;
+use swarm_proto::v1::{Node, ReplicatedService, RestartPolicy, Task, TaskState};
 
 use super::world::{World, is_running, set_image, state};
 
@@ -47,9 +48,7 @@ fn restarts_wait_longer_and_longer_also_under_new_leaders() {
     for new_leaders in [false, true] {
         let mut world = failing(1, 0, 5, &[("swarm.restart.backoff", "1m")]);
         world.update("s", |spec| {
-            spec.mode = Some(swarm_proto::v1::service_spec::Mode::Replicated(
-                swarm_proto::v1::ReplicatedService { replicas: 1 },
-            ));
+            spec.mode = Some(Mode::Replicated(ReplicatedService { replicas: 1 }));
         });
         world.settle();
         let mut delays = Vec::new();
@@ -57,7 +56,7 @@ fn restarts_wait_longer_and_longer_also_under_new_leaders() {
             let task = waiting(&world).expect("one waits");
             let (id, delay) = (task.id.clone(), delay_of(&task));
             delays.push(delay);
-            let created = task.meta.as_ref().and_then(|meta| meta.created_at.clone());
+            let created = task.meta.as_ref().and_then(|meta| meta.created_at);
             let began = to_system_time(&created.expect("set"));
             world.pass(delay - 1 - world.now.duration_since(began).expect("later").as_secs());
             if new_leaders {

@@ -13,7 +13,7 @@ fn create(manager: &impl Engine, name: &str, flags: &[&str], script: &str) {
 }
 
 /// What the tasks say that wait for their restart.
-fn reasons<'a>(service: &'a str) -> [&'a str; 8] {
+fn reasons(service: &str) -> [&str; 8] {
     let format = "{{.CurrentState}}|{{.Error}}";
     ["service", "ps", "--no-trunc", "--filter", "desired-state=ready", "--format", format, service]
 }
