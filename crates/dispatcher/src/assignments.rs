@@ -185,6 +185,7 @@ fn is_same_but_for_status(one: &Task, other: &Task) -> bool {
         assigned_generic_resources,
         job_iteration,
         volumes,
+        restart_backoff: _,
     } = one;
     *id == other.id
         && *spec == other.spec

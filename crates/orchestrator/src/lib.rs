@@ -12,6 +12,7 @@
 //! handed in. Deliberately not here: choosing nodes (scheduler) and giving addresses (allocator).
 //! Mirrors SwarmKit's package `manager/orchestrator`.
 
+mod backoff;
 pub mod cron;
 mod defaults;
 mod delay;
@@ -33,6 +34,7 @@ mod returning;
 mod slot;
 mod task;
 mod update;
+mod waits;
 
 #[cfg(test)]
 mod tests;

@@ -4,13 +4,17 @@
 //! a bad value before it is stored. A service may hold a bad value all the same, written by a stock manager: the loops
 //! then take the label as absent. Labels that no feature knows are their users' own.
 
+pub(crate) mod backoff;
 pub(crate) mod cron;
 mod duration;
 pub(crate) mod loss;
+pub(crate) mod node_history;
+#[allow(dead_code, reason = "kinds of values that no feature here has")]
+mod value;
 
 use std::collections::HashMap;
 
-use swarm_proto::v1::{Service, ServiceSpec};
+use swarm_proto::v1::{NodeSpec, Service, ServiceSpec};
 
 /// A service's labels, by name.
 pub(crate) type Labels = HashMap<String, String>;
@@ -18,7 +22,7 @@ pub(crate) type Labels = HashMap<String, String>;
 /// A feature's reading of its labels, for what it refuses.
 type Check = fn(&ServiceSpec, &Labels) -> Result<(), OptionError>;
 
-const CHECKS: &[Check] = &[cron::check, loss::check];
+const CHECKS: &[Check] = &[backoff::check, cron::check, loss::check];
 
 /// A label that can't be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,4 +56,13 @@ pub(crate) fn tell(service: &Service) {
     if let Some(Err(refused)) = service.spec.as_ref().map(check) {
         tracing::warn!(service.id = service.id, %refused, "a label is not followed");
     }
+}
+
+/// Refuses a node whose labels ask for what can't be done.
+///
+/// # Errors
+/// The first label that has a bad value.
+pub fn check_node(spec: &NodeSpec) -> Result<(), OptionError> {
+    let Some(annotations) = &spec.annotations else { return Ok(()) };
+    node_history::read(&annotations.labels).map(|_| ())
 }
