@@ -18,6 +18,7 @@ mod enforcer;
 mod global;
 mod history;
 mod jobs;
+mod moves;
 pub mod options;
 mod orchestrator;
 mod plan;

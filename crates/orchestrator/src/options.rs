@@ -4,9 +4,16 @@
 //! a bad value before it is stored. A service may hold a bad value all the same, written by a stock manager: the loops
 //! then take the label as absent. Labels that no feature knows are their users' own.
 
+mod drain;
+mod rebalance;
+pub(crate) mod value;
+
 use std::collections::HashMap;
 
 use swarm_proto::v1::ServiceSpec;
+
+pub(crate) use drain::Drain;
+pub(crate) use rebalance::Rebalance;
 
 /// A service's labels, by name.
 pub(crate) type Labels = HashMap<String, String>;
@@ -14,7 +21,7 @@ pub(crate) type Labels = HashMap<String, String>;
 /// A feature's reading of its labels, for what it refuses.
 type Check = fn(&ServiceSpec, &Labels) -> Result<(), OptionError>;
 
-const CHECKS: &[Check] = &[];
+const CHECKS: &[Check] = &[rebalance::check, drain::check];
 
 /// A label that can't be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -2,6 +2,8 @@
 
 mod failover;
 mod jobs;
+mod moving;
+mod moving_properties;
 mod properties;
 mod room;
 mod scaling;

@@ -8,6 +8,7 @@
 //! Deliberately not here: creating and replacing tasks (orchestrator), addresses and ports (allocator).
 //! Mirrors SwarmKit's packages `manager/scheduler`, `manager/constraint` and `api/genericresource`.
 
+pub mod balance;
 pub mod constraint;
 pub mod generic;
 pub mod reason;

@@ -1,0 +1,150 @@
+//! Whether a service would be spread more evenly with one of its tasks on another node.
+//!
+//! The judgment is the scheduler's own: nodes fit by its filters, and are chosen in its order, the preferences' branches
+//! first and then the nodes of a branch. Only what is better by two is better at all: each step makes the spread more
+//! even, so that there is a last one, and two looks never undo each other's.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use swarm_proto::v1::{Node, Task};
+use swarm_store::Tables;
+
+use crate::constraint::Label;
+use crate::demand::Demand;
+use crate::failures::Failures;
+use crate::filter;
+use crate::node::{NodeInfo, is_active, is_placed, observed};
+
+/// What is known of a node that has a say.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stand {
+    /// Tasks of the service that are to stay here.
+    pub tasks: u64,
+    /// Whether one of them can leave.
+    pub may_leave: bool,
+    /// Whether another may come, if the node has room.
+    pub may_come: bool,
+}
+
+/// From one node to another, by their identifiers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shift {
+    /// Where a task leaves.
+    pub from: String,
+    /// Where it comes to.
+    pub to: String,
+}
+
+/// The next step towards an even spread of the tasks that are like `sample`; none if there is none that makes it more
+/// even. What is known of each node comes from `stand`.
+pub fn next_shift(
+    tables: &Tables,
+    sample: &Task,
+    mut stand: impl FnMut(&Node) -> Stand,
+) -> Option<Shift> {
+    let demand = Demand::new(sample);
+    let mut root = Branch::default();
+    for node in tables.iter::<Node>() {
+        root.insert(&demand.spread, node, stand(node));
+    }
+    let mut rooms = Rooms { tables, demand: &demand, known: HashMap::new() };
+    root.shift(&mut rooms)
+}
+
+/// Which nodes have room for one more, as far as was asked.
+struct Rooms<'a> {
+    tables: &'a Tables,
+    demand: &'a Demand,
+    known: HashMap<String, bool>,
+}
+
+impl Rooms<'_> {
+    fn has_room(&mut self, node: &Arc<Node>) -> bool {
+        if let Some(known) = self.known.get(&node.id) {
+            return *known;
+        }
+        let mut info = NodeInfo::new(node.clone(), Failures::default());
+        let tasks = self.tables.tasks_by_node(&node.id);
+        tasks.filter(|task| takes_room(task)).for_each(|task| info.put(task.clone()));
+        let has_room = filter::check(self.demand, &info).is_ok();
+        self.known.insert(node.id.clone(), has_room);
+        has_room
+    }
+}
+
+/// Whether a task has room on its node, or is about to ask for it.
+fn takes_room(task: &Task) -> bool {
+    let is_coming = is_active(task) && observed(task) < swarm_proto::v1::TaskState::Assigned as i32;
+    is_placed(task) || is_coming
+}
+
+/// Nodes with the same values of the labels that preferences name; a leaf holds them.
+#[derive(Default)]
+struct Branch<'a> {
+    tasks: u64,
+    next: BTreeMap<&'a str, Branch<'a>>,
+    nodes: Vec<(&'a Arc<Node>, Stand)>,
+}
+
+impl<'a> Branch<'a> {
+    fn insert(&mut self, labels: &[Label], node: &'a Arc<Node>, stand: Stand) {
+        self.tasks += stand.tasks;
+        match labels.split_first() {
+            None => self.nodes.push((node, stand)),
+            Some((label, deeper)) => {
+                self.next.entry(label.value(node)).or_default().insert(deeper, node, stand);
+            }
+        }
+    }
+
+    /// The best step in this branch, those between its own branches first.
+    fn shift(&self, rooms: &mut Rooms<'_>) -> Option<Shift> {
+        if self.next.is_empty() {
+            let (from, heavy) = self.heaviest()?;
+            let to = self.lightest(rooms, heavy)?;
+            return Some(Shift { from: from.id.clone(), to: to.id.clone() });
+        }
+        self.shift_between(rooms)
+            .or_else(|| self.next.values().find_map(|branch| branch.shift(rooms)))
+    }
+
+    fn shift_between(&self, rooms: &mut Rooms<'_>) -> Option<Shift> {
+        let sources = self.next.values().filter(|branch| branch.heaviest().is_some());
+        let heavy = sources.max_by_key(|branch| branch.tasks)?;
+        let mut light: Vec<_> =
+            self.next.values().filter(|branch| branch.tasks + 2 <= heavy.tasks).collect();
+        light.sort_by_key(|branch| branch.tasks);
+        let (from, _) = heavy.heaviest()?;
+        let to = light.into_iter().find_map(|branch| branch.lightest(rooms, u64::MAX))?;
+        Some(Shift { from: from.id.clone(), to: to.id.clone() })
+    }
+
+    /// The node that a task leaves first, and how many it has.
+    fn heaviest(&self) -> Option<(&'a Arc<Node>, u64)> {
+        if self.next.is_empty() {
+            let sources = self.nodes.iter().filter(|(_, stand)| stand.may_leave);
+            let heaviest = sources.max_by_key(|(node, stand)| (stand.tasks, Reverse(&node.id)));
+            return heaviest.map(|(node, stand)| (*node, stand.tasks));
+        }
+        let mut branches: Vec<_> = self.next.values().collect();
+        branches.sort_by_key(|branch| Reverse(branch.tasks));
+        branches.into_iter().find_map(Self::heaviest)
+    }
+
+    /// The node that a task comes to first, of those with room that have fewer than `heavy` by two at least.
+    fn lightest(&self, rooms: &mut Rooms<'_>, heavy: u64) -> Option<&'a Arc<Node>> {
+        if self.next.is_empty() {
+            let is_better =
+                |stand: &Stand| stand.may_come && stand.tasks.saturating_add(2) <= heavy;
+            let mut open: Vec<_> =
+                self.nodes.iter().filter(|(_, stand)| is_better(stand)).collect();
+            open.sort_by_key(|(node, stand)| (stand.tasks, &node.id));
+            return open.into_iter().map(|(node, _)| *node).find(|node| rooms.has_room(node));
+        }
+        let mut branches: Vec<_> = self.next.values().collect();
+        branches.sort_by_key(|branch| branch.tasks);
+        branches.into_iter().find_map(|branch| branch.lightest(rooms, heavy))
+    }
+}
