@@ -148,3 +148,122 @@ impl<'a> Branch<'a> {
         branches.into_iter().find_map(|branch| branch.lightest(rooms, heavy))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use swarm_proto::v1::placement_preference::Preference;
+    use swarm_proto::v1::{
+        Annotations, NodeSpec, NodeStatus, Placement, PlacementPreference, SpreadOver, TaskSpec,
+        TaskState, TaskStatus, node_status,
+    };
+
+    use super::*;
+
+    /// Nodes `zone number`: so many tasks on each, in the order of their names.
+    fn tables(nodes: &[(&str, u64)], spread: Option<&str>, max_replicas: u64) -> (Tables, Task) {
+        let mut tables = Tables::default();
+        let over = |label: &str| SpreadOver { spread_descriptor: label.into() };
+        let preferences = spread
+            .map(|label| PlacementPreference { preference: Some(Preference::Spread(over(label))) });
+        let preferences = preferences.into_iter().collect();
+        let placement = Placement { preferences, max_replicas, ..Placement::default() };
+        let spec = TaskSpec { placement: Some(placement), ..TaskSpec::default() };
+        let sample = Task {
+            service_id: "s".into(),
+            spec: Some(spec.into()),
+            desired_state: TaskState::Running as i32,
+            status: Some(TaskStatus { state: TaskState::Running as i32, ..Default::default() }),
+            ..Task::default()
+        };
+        for (name, tasks) in nodes {
+            let zone = name.split(' ').next().unwrap_or_default();
+            let labels = [("zone".to_owned(), zone.to_owned())].into();
+            let annotations = Some(Annotations { labels, ..Annotations::default() });
+            let state = node_status::State::Ready as i32;
+            let node = Node {
+                id: (*name).into(),
+                spec: Some(NodeSpec { annotations, ..NodeSpec::default() }),
+                status: Some(NodeStatus { state, ..NodeStatus::default() }),
+                ..Node::default()
+            };
+            tables.create(node).expect("new");
+            for number in 0..*tasks {
+                let id = format!("{name} {number}");
+                let task = Task { id, node_id: (*name).into(), ..sample.clone() };
+                tables.create(task).expect("new");
+            }
+        }
+        (tables, sample)
+    }
+
+    /// Goes on until nothing is better, and counts the steps.
+    fn settle(tables: &mut Tables, sample: &Task) -> (Vec<u64>, usize) {
+        let mut steps = 0;
+        loop {
+            let counts: BTreeMap<String, u64> = tables
+                .iter::<Node>()
+                .map(|node| (node.id.clone(), tables.tasks_by_node(&node.id).count() as u64))
+                .collect();
+            let stand = |node: &Node| Stand {
+                tasks: counts[&node.id],
+                may_leave: counts[&node.id] > 0,
+                may_come: true,
+            };
+            let Some(Shift { from, to }) = next_shift(tables, sample, stand) else {
+                return (counts.into_values().collect(), steps);
+            };
+            steps += 1;
+            let task = tables.tasks_by_node(&from).next().expect("one may leave").clone();
+            tables.update(Task { node_id: to, ..Task::clone(&task) }).expect("exists");
+        }
+    }
+
+    #[test]
+    fn steps_lead_to_the_spread_that_the_scheduler_makes() {
+        let zone = Some("node.labels.zone");
+        for (nodes, spread, max_replicas, expect, steps) in [
+            (&[("a 1", 0), ("a 2", 0)][..], None, 0, vec![0, 0], 0),
+            (&[("a 1", 1), ("a 2", 0)], None, 0, vec![1, 0], 0),
+            (&[("a 1", 2), ("a 2", 0)], None, 0, vec![1, 1], 1),
+            (&[("a 1", 9), ("a 2", 0), ("a 3", 0)], None, 0, vec![3, 3, 3], 6),
+            (&[("a 1", 4), ("a 2", 3), ("a 3", 0)], None, 0, vec![3, 2, 2], 2),
+            // A limit of tasks a node is no reason to move, but one not to.
+            (&[("a 1", 5), ("a 2", 0), ("a 3", 0)], None, 1, vec![3, 1, 1], 2),
+            // Zones first, then the nodes of each.
+            (&[("a 1", 0), ("b 1", 2), ("b 2", 2), ("b 3", 2)], zone, 0, vec![3, 1, 1, 1], 3),
+            (&[("a 1", 3), ("a 2", 0), ("b 1", 3)], zone, 0, vec![2, 1, 3], 1),
+            (&[("a 1", 2), ("b 1", 1), ("b 2", 1)], zone, 0, vec![2, 1, 1], 0),
+            // No label is a zone of its own.
+            (&[("a 1", 4), (" 1", 0)], zone, 0, vec![2, 2], 2),
+        ] {
+            let (mut tables, sample) = tables(nodes, spread, max_replicas);
+            let mut expect: Vec<_> = nodes.iter().map(|(name, _)| *name).zip(expect).collect();
+            expect.sort_unstable();
+            let expect: Vec<u64> = expect.into_iter().map(|(_, count)| count).collect();
+            assert_eq!(settle(&mut tables, &sample), (expect, steps), "{nodes:?} {spread:?}");
+        }
+    }
+
+    #[test]
+    fn who_may_not_leave_or_come_does_not() {
+        let (tables, sample) = tables(&[("a 1", 9), ("a 2", 5), ("a 3", 0), ("a 4", 1)], None, 0);
+        let shift = |leave: &str, come: &str| {
+            let stand = |node: &Node| Stand {
+                tasks: tables.tasks_by_node(&node.id).count() as u64,
+                may_leave: leave.contains(&node.id),
+                may_come: come.contains(&node.id),
+            };
+            next_shift(&tables, &sample, stand).map(|Shift { from, to }| format!("{from} > {to}"))
+        };
+        for (leave, come, expect) in [
+            ("a 1 a 2 a 3 a 4", "a 1 a 2 a 3 a 4", Some("a 1 > a 3")),
+            ("a 2", "a 4", Some("a 2 > a 4")),
+            ("a 4", "a 3", None),
+            ("a 2", "a 1", None),
+            ("", "a 3", None),
+            ("a 1", "", None),
+        ] {
+            assert_eq!(shift(leave, come).as_deref(), expect, "{leave} to {come}");
+        }
+    }
+}

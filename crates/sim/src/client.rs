@@ -18,6 +18,7 @@ use swarm_proto::v1::{
 };
 use swarm_store::{Error, Transaction};
 
+use crate::checks::moves::REBALANCE_LABEL;
 use crate::checks::{Key, REVISION_LABEL};
 use crate::random::Random;
 
@@ -26,6 +27,8 @@ const SERVICES: usize = 7;
 /// The one that has a port of the node, the one that runs on every node, the jobs, and the one that is often updated to
 /// something that fails.
 const WITH_PORT: usize = 2;
+/// The ones that ask to be rebalanced, and drained without a gap.
+const MOVED: [usize; 3] = [1, WITH_PORT, FLAKY];
 const GLOBAL: usize = 3;
 const JOB: usize = 4;
 const GLOBAL_JOB: usize = 5;
@@ -125,7 +128,7 @@ impl Client {
             self.revision += 1;
             let revision = self.revision;
             if let (Key::Service(name), What::Put(spec)) = (&key, &mut what) {
-                spec.annotations = Some(annotations(name, revision));
+                spec.annotations = Some(annotations(name, FLAKY, revision));
             }
             Wish { key, revision, what }
         };
@@ -149,7 +152,7 @@ impl Client {
         // The last service of each client has a port of the node, so that two replicas never share one.
         let port = has_port.then(|| 8000 + self.id as u32);
         let mut spec = before.unwrap_or_else(|| fresh(port, number, random));
-        spec.annotations = Some(annotations(name, revision));
+        spec.annotations = Some(annotations(name, number, revision));
         match (random.below(2), number) {
             (0, JOB) => spec.mode = Some(job(random)),
             (0, number) if ![GLOBAL, GLOBAL_JOB].contains(&number) => {
@@ -168,8 +171,16 @@ impl Client {
     }
 }
 
-fn annotations(name: &str, revision: u64) -> Annotations {
-    let labels = [(REVISION_LABEL.to_owned(), revision.to_string())].into_iter().collect();
+fn annotations(name: &str, number: usize, revision: u64) -> Annotations {
+    let revision = revision.to_string();
+    let moved = [
+        (REBALANCE_LABEL, "true"),
+        ("swarm.rebalance.cooldown", "3s"),
+        ("swarm.drain", "start-first"),
+    ];
+    let moved = moved.into_iter().filter(|_| MOVED.contains(&number));
+    let labels = moved.chain([(REVISION_LABEL, revision.as_str())]);
+    let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     Annotations { name: name.to_owned(), labels, ..Annotations::default() }
 }
 
@@ -286,7 +297,7 @@ impl Wish {
                 let mut node = Node::clone(node);
                 let spec = node.spec.get_or_insert_with(NodeSpec::default);
                 spec.availability = availability.into();
-                spec.annotations = Some(annotations("", self.revision));
+                spec.annotations = Some(annotations("", GLOBAL, self.revision));
                 transaction.update(node)
             }
             _ => Ok(()),

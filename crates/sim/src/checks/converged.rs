@@ -7,6 +7,7 @@ use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::{Node, Service, Task, TaskState, node_status};
 use swarm_store::Tables;
 
+use super::moves;
 use super::ports::published;
 
 /// What does not hold yet; none where all services run as they should. `containers` are the tasks that run on each
@@ -38,6 +39,10 @@ pub(crate) fn unconverged(
                 old.id,
                 told(tables, service)
             ));
+        }
+        if let Some(unevenness) = moves::unevenness(tables, service).filter(|it| *it > 1) {
+            let told = told(tables, service);
+            return Some(format!("nodes differ by {unevenness} tasks of a service: {told}"));
         }
         for task in tasks {
             expected.entry(&task.node_id).or_default().insert(&task.id);

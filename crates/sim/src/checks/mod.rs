@@ -4,6 +4,7 @@ mod acknowledged;
 mod converged;
 mod leaders;
 mod log;
+pub(crate) mod moves;
 pub(crate) mod ports;
 mod roles;
 mod running;
@@ -41,6 +42,7 @@ impl Checks {
     pub(crate) fn commit(&mut self, manager: u64, commit: &Commit) {
         let result = tasks::check(commit)
             .and_then(|()| ports::check(commit))
+            .and_then(|()| moves::check(commit))
             .map_err(|violation| format!("manager {manager}: {violation}"));
         self.log.certify(commit);
         self.expect(result);
