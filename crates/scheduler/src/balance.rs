@@ -226,7 +226,7 @@ mod tests {
             (&[("a 1", 1), ("a 2", 0)], None, 0, vec![1, 0], 0),
             (&[("a 1", 2), ("a 2", 0)], None, 0, vec![1, 1], 1),
             (&[("a 1", 9), ("a 2", 0), ("a 3", 0)], None, 0, vec![3, 3, 3], 6),
-            (&[("a 1", 4), ("a 2", 3), ("a 3", 0)], None, 0, vec![3, 2, 2], 2),
+            (&[("a 1", 4), ("a 2", 3), ("a 3", 0)], None, 0, vec![2, 3, 2], 2),
             // A limit of tasks a node is no reason to move, but one not to.
             (&[("a 1", 5), ("a 2", 0), ("a 3", 0)], None, 1, vec![3, 1, 1], 2),
             // Zones first, then the nodes of each.
