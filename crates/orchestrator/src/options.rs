@@ -10,7 +10,8 @@ pub(crate) mod value;
 
 use std::collections::HashMap;
 
-use swarm_proto::v1::ServiceSpec;
+use swarm_proto::v1::{Service, ServiceSpec};
+use tracing::warn;
 
 pub(crate) use drain::Drain;
 pub(crate) use rebalance::Rebalance;
@@ -33,6 +34,13 @@ pub struct OptionError {
     pub value: String,
     /// What is wrong with it, and what it may be.
     pub problem: String,
+}
+
+/// Tells of a label that is ignored, as it can't be followed: a stock manager took it.
+pub(crate) fn tell_ignored(service: &Service) {
+    if let Some(Err(error)) = service.spec.as_ref().map(check) {
+        warn!(service.id = %service.id, %error, "a label is ignored");
+    }
 }
 
 /// Refuses a service whose labels ask for what can't be done.

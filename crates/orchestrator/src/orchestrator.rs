@@ -12,7 +12,7 @@ use swarm_proto::v1::{Node, Service, Task, TaskState};
 use swarm_store::{Change, ControlLoop, Delta, PORTION, Tables, Write};
 
 use crate::moves::{self, Moves};
-use crate::options::Drain;
+use crate::options::{self, Drain};
 use crate::plan::{Plan, first};
 use crate::restart::Restarts;
 use crate::task::{is_dead, is_down, is_invalid, mode, observed};
@@ -81,6 +81,7 @@ impl ControlLoop for Orchestrator {
         self.empty.clear();
         self.nodes.clear();
         self.returned.clear();
+        tables.iter::<Service>().for_each(|service| options::tell_ignored(service));
         self.services = tables.iter::<Service>().map(|service| service.id.clone()).collect();
         self.tasks = tables
             .iter::<Task>()
@@ -140,6 +141,10 @@ impl ControlLoop for Orchestrator {
 
 impl Orchestrator {
     fn observe_service(&mut self, now: SystemTime, tables: &Tables, delta: &Delta<Service>) {
+        let before = delta.old.as_ref().map(|old| &old.spec);
+        if let Some(new) = delta.new.as_ref().filter(|new| before != Some(&new.spec)) {
+            options::tell_ignored(new);
+        }
         self.moves.observe_service(now, delta);
         let drain = |service: &Option<Arc<Service>>| service.as_ref().map(|it| Drain::of(it));
         if drain(&delta.old) == Some(Drain::StartFirst)

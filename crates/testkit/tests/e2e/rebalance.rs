@@ -126,6 +126,36 @@ fn a_drained_node_is_left_without_a_gap() {
 }
 
 #[test]
+fn what_is_not_healthy_elsewhere_stays_where_it_is() {
+    if !can_run() {
+        return;
+    }
+    let cluster = three_nodes();
+    let labels = ["--label", "swarm.rebalance=true", "--label", "swarm.rebalance.cooldown=0s"];
+    let health = [
+        ["--env", "NODE={{.Node.Hostname}}"],
+        ["--health-cmd", "test $NODE != node3"],
+        ["--health-interval", "500ms"],
+        ["--health-retries", "1"],
+    ];
+    let pause = ["node", "update", "--availability", "pause", "node3"];
+    cluster[0].docker(&pause).ok();
+    create(&cluster[0], "web", "4", &[&labels[..], health.as_flattened()].concat());
+    await_spread(&cluster[0], "web", &[("node1", 2), ("node2", 2)]);
+    cluster[0].docker(&["node", "update", "--availability", "active", "node3"]).ok();
+    let columns = "{{.Node}} {{.CurrentState}} {{.Error}}";
+    let tasks = ["service", "ps", "web", "--no-trunc", "--format", columns];
+    await_output(&cluster[0], &tasks, |text| {
+        assert!(running(&cluster[0], "web") >= 4, "{text}");
+        text.lines().any(|line| line.starts_with("node3 Failed") && line.contains("unhealthy"))
+    });
+    assert_eq!(spread(&cluster[0], "web").into_values().collect::<Vec<_>>(), [2, 2]);
+    // What has failed is not tried again at once.
+    let tried = cluster[0].docker(&tasks).ok();
+    assert_eq!(tried.lines().filter(|line| line.starts_with("node3")).count(), 1, "{tried}");
+}
+
+#[test]
 fn labels_that_cannot_be_followed_are_refused() {
     if !can_run() {
         return;
