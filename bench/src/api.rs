@@ -78,6 +78,11 @@ impl Client {
         self.call(Method::GET, path, None)
     }
 
+    /// `GET`, for whoever waits for the answer and does not look at it.
+    pub(crate) fn read(&mut self, path: &str) -> Result<Bytes> {
+        self.runtime.block_on(self.connection.send(Method::GET, path, Bytes::new()))
+    }
+
     /// `POST` with a JSON body; the answer may be empty.
     pub(crate) fn post(&mut self, path: &str, body: &Value) -> Result<Value> {
         self.call(Method::POST, path, Some(body))

@@ -86,7 +86,7 @@ pub(super) fn multitude(side: &mut Side) -> Result<Vec<Samples>> {
     Ok(samples)
 }
 
-/// What a client waits for `docker service ls` and `docker node ls`.
+/// What `docker service ls` and `docker node ls` wait for, before they read and print it.
 fn lists(
     manager: &mut Client,
     services: &'static str,
@@ -97,7 +97,7 @@ fn lists(
         let mut values = Vec::new();
         for _ in 0..LISTS {
             let begun = Instant::now();
-            manager.get(path)?;
+            manager.read(path)?;
             values.push(begun.elapsed().as_secs_f64());
         }
         samples.push(Samples::new(figure, Goal::Seconds(0.1), values));

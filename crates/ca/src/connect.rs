@@ -75,7 +75,23 @@ impl Credentials {
 
 /// A channel to the manager at `addr` (`host:port`). It connects when it is first used; a call fails within two
 /// seconds where nobody answers, and the next call connects anew.
+///
+/// # Errors
+/// [`CaError::InvalidAddress`].
 pub fn connect(addr: &str, credentials: Credentials) -> Result<Channel, CaError> {
+    channel(addr, credentials, false)
+}
+
+/// As [`connect`], between managers, for what must not wait behind anything else that they do: the other side serves it
+/// on its express runtime, if it has one, see [`serve`](crate::serve).
+///
+/// # Errors
+/// As [`connect`].
+pub fn connect_express(addr: &str, materials: TlsMaterials) -> Result<Channel, CaError> {
+    channel(addr, Credentials::Member(materials), true)
+}
+
+fn channel(addr: &str, credentials: Credentials, is_express: bool) -> Result<Channel, CaError> {
     let uri: Uri =
         format!("http://{addr}").parse().map_err(|_| CaError::InvalidAddress(addr.to_owned()))?;
     if uri.port().is_none() || uri.path() != "/" {
@@ -89,7 +105,9 @@ pub fn connect(addr: &str, credentials: Credentials) -> Result<Channel, CaError>
     let channel = endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
         let (target, credentials) = (target.clone(), credentials.clone());
         async move {
-            let dialled = tokio::time::timeout(CONNECT_TIMEOUT, dial(&target, &credentials)).await;
+            let dialled =
+                tokio::time::timeout(CONNECT_TIMEOUT, dial(&target, &credentials, is_express))
+                    .await;
             dialled.unwrap_or_else(|_| {
                 Err(io::Error::new(io::ErrorKind::TimedOut, format!("{target} does not answer")))
             })
@@ -101,8 +119,12 @@ pub fn connect(addr: &str, credentials: Credentials) -> Result<Channel, CaError>
 async fn dial(
     target: &str,
     credentials: &Credentials,
+    is_express: bool,
 ) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
-    let (config, name) = credentials.config().map_err(io::Error::other)?;
+    let (mut config, name) = credentials.config().map_err(io::Error::other)?;
+    if is_express {
+        config = Arc::new(tls::express(&config));
+    }
     let name = ServerName::try_from(name).map_err(io::Error::other)?;
     // Which of several managers it was, and how its name was spelled, is not in the system's words.
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{target}: {error}"));
@@ -126,7 +148,7 @@ async fn dial(
 /// [`io::Error`], where nobody answers or it is no manager of this swarm. Gives up only as TCP does.
 pub async fn manager_at(addr: &str, materials: &TlsMaterials) -> io::Result<Identity> {
     let credentials = Credentials::Member(materials.clone());
-    let stream = dial(addr, &credentials).await?.into_inner();
+    let stream = dial(addr, &credentials, false).await?.into_inner();
     let peer = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let peer = peer.ok_or_else(|| io::Error::other("no certificate"))?;
     Identity::from_certificate(peer).map_err(io::Error::other)

@@ -41,7 +41,7 @@ pub use cipher::{Cipher, SEALED_FORM, SecretKey};
 pub use client::{
     CertificateRequest, IssuedCertificate, cluster_lock, download_root_ca, request_certificate,
 };
-pub use connect::{Credentials, connect, local_as, local_from, manager_at};
+pub use connect::{Credentials, connect, connect_express, local_as, local_from, manager_at};
 pub use error::CaError;
 pub use external::{ExternalCa, is_external_url};
 pub use files::CertificateFiles;

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,10 +16,12 @@ use futures::Stream;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
@@ -26,7 +29,8 @@ use tracing::debug;
 
 use crate::grace::is_expired;
 use crate::strangers::{Door, Strangers};
-use crate::{Identity, PeerIdentity, TlsMaterials};
+use crate::tls::EXPRESS;
+use crate::{Identity, PeerIdentity, Role, TlsMaterials};
 
 /// Peers that connect and don't speak are let go after this.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,35 +51,85 @@ pub struct ServeError(#[source] tonic::transport::Error);
 
 /// Serves the routes over mutual TLS until `shutdown` resolves; then waits for requests under way.
 ///
-/// Every request has a [`PeerIdentity`] among its extensions. New connections use the newest materials.
+/// Every request has a [`PeerIdentity`] among its extensions. New connections use the newest materials. Those that a
+/// manager made by [`connect_express`](crate::connect_express) are served on the `express` runtime, where there is one.
 pub async fn serve(
     listener: TcpListener,
     materials: TlsMaterials,
     routes: Routes,
+    express: Option<Handle>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    let (sender, receiver) = mpsc::channel(HANDSHAKES_MAX);
+    let (usual, usual_connections) = mpsc::channel(HANDSHAKES_MAX);
+    let (stop, stopped) = watch::channel(());
+    let express = express.map(|runtime| {
+        let (queue, connections) = mpsc::channel(HANDSHAKES_MAX);
+        let serving = serve_all(routes.clone(), connections, stopped.clone());
+        let task = AbortOnDropHandle::new(runtime.spawn(serving));
+        (Express { runtime, queue }, task)
+    });
+    let (express, express_task) = express.unzip();
+    let entrance = Entrance { usual, express };
     // In one future with the server: whoever drops it has the port free at once.
-    let (stop, stopped) = oneshot::channel::<()>();
     let accepting = async move {
         tokio::select! {
-            () = accept(listener, materials, sender) => {}
+            () = accept(listener, materials, entrance) => {}
             () = shutdown => {}
         }
         drop(stop);
     };
+    let ((), result) = tokio::join!(accepting, serve_all(routes, usual_connections, stopped));
+    if let Some(Ok(result)) = futures::future::OptionFuture::from(express_task).await {
+        result?;
+    }
+    result
+}
+
+/// Serves these connections until the sender of `stopped` is dropped.
+async fn serve_all(
+    routes: Routes,
+    connections: mpsc::Receiver<Connection>,
+    mut stopped: watch::Receiver<()>,
+) -> Result<(), ServeError> {
     let serving = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_routes(routes)
-        .serve_with_incoming_shutdown(Incoming(receiver), async {
-            let _ = stopped.await;
+        .serve_with_incoming_shutdown(Incoming(connections), async move {
+            while stopped.changed().await.is_ok() {}
         });
-    let ((), result) = tokio::join!(accepting, serving);
-    result.map_err(ServeError)
+    serving.await.map_err(ServeError)
 }
 
-async fn accept(listener: TcpListener, materials: TlsMaterials, sender: mpsc::Sender<Connection>) {
+/// Where connections are served after their handshake.
+#[derive(Clone)]
+struct Entrance {
+    usual: mpsc::Sender<Connection>,
+    express: Option<Express>,
+}
+
+#[derive(Clone)]
+struct Express {
+    runtime: Handle,
+    queue: mpsc::Sender<Connection>,
+}
+
+impl Entrance {
+    async fn admit(&self, mut connection: Connection) {
+        let express = self.express.as_ref().filter(|_| connection.is_express());
+        let queue = match express {
+            Some(express) => match connection.move_to(&express.runtime) {
+                Ok(()) => &express.queue,
+                Err(error) => return debug!(%error, "a connection could not be moved"),
+            },
+            None => &self.usual,
+        };
+        // The receiver is gone only when the server is shutting down.
+        let _ = queue.send(connection).await;
+    }
+}
+
+async fn accept(listener: TcpListener, materials: TlsMaterials, entrance: Entrance) {
     let mut handshakes: VecDeque<JoinHandle<()>> = VecDeque::new();
     let strangers = Arc::new(Strangers::new(STRANGERS_MAX));
     loop {
@@ -94,12 +148,11 @@ async fn accept(listener: TcpListener, materials: TlsMaterials, sender: mpsc::Se
         {
             oldest.abort();
         }
-        let (acceptor, sender) = (TlsAcceptor::from(materials.server_config()), sender.clone());
-        let strangers = strangers.clone();
+        let acceptor = TlsAcceptor::from(materials.server_config());
+        let (entrance, strangers) = (entrance.clone(), strangers.clone());
         handshakes.push_back(tokio::spawn(async move {
             match handshake(acceptor, stream, remote_addr, &strangers).await {
-                // The receiver is gone only when the server is shutting down.
-                Ok(connection) => drop(sender.send(connection).await),
+                Ok(connection) => entrance.admit(connection).await,
                 Err(error) => debug!(%error, peer.addr = %remote_addr, "TLS handshake failed"),
             }
         }));
@@ -133,6 +186,24 @@ struct Connection {
     peer: PeerIdentity,
     /// A stranger's.
     door: Option<Arc<Door>>,
+}
+
+impl Connection {
+    /// Whether a manager asked for express service. Nobody else gets it: it goes before all that others wait for.
+    fn is_express(&self) -> bool {
+        let is_manager =
+            self.peer.identity.as_ref().is_some_and(|identity| identity.role == Role::Manager);
+        is_manager && self.stream.get_ref().1.alpn_protocol() == Some(EXPRESS)
+    }
+
+    /// From now on the other runtime watches the socket.
+    fn move_to(&mut self, runtime: &Handle) -> io::Result<()> {
+        let socket = self.stream.get_mut().0;
+        let copy = std::net::TcpStream::from(socket.as_fd().try_clone_to_owned()?);
+        let _within = runtime.enter();
+        *socket = TcpStream::from_std(copy)?;
+        Ok(())
+    }
 }
 
 impl Connected for Connection {

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use swarm_ca::{
     CaError, CertificateFiles, CertificateRequest, Credentials, Identity, JoinToken,
     NodeCertificate, PeerIdentity, Renewer, Role, RootCa, SigningRequest, TlsMaterials, Validity,
-    connect, download_root_ca, request_certificate, require, rpc_error_text, serve,
+    connect, connect_express, download_root_ca, request_certificate, require, rpc_error_text,
+    serve,
 };
 use swarm_proto::v1::ca_client::CaClient;
 use swarm_proto::v1::ca_server::{Ca, CaServer};
@@ -112,7 +113,7 @@ async fn manager() -> (Authority, TlsMaterials, SocketAddr) {
     routes = routes
         .add_service(NodeCaServer::new(authority.clone()))
         .add_service(CaServer::new(authority.clone()));
-    tokio::spawn(serve(listener, materials.clone(), routes, std::future::pending()));
+    tokio::spawn(serve(listener, materials.clone(), routes, None, std::future::pending()));
     (authority, materials, addr)
 }
 
@@ -253,8 +254,9 @@ async fn a_channel_reconnects_by_itself() {
         };
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let routes = Routes::new(CaServer::new(authority.clone()));
-        let server =
-            tokio::spawn(serve(socket, materials.clone(), routes, async { drop(stopped.await) }));
+        let server = tokio::spawn(serve(socket, materials.clone(), routes, None, async {
+            drop(stopped.await)
+        }));
         // After a restart the first call may still meet the old connection's end.
         while client.get_unlock_key(GetUnlockKeyRequest {}).await.is_err() {
             tokio::task::yield_now().await;
@@ -273,4 +275,65 @@ fn addresses_are_checked() {
             "{bad}"
         );
     }
+}
+
+/// Answers with the name of the thread that it runs on.
+struct Where;
+
+#[tonic::async_trait]
+impl Ca for Where {
+    async fn get_root_ca_certificate(
+        &self,
+        _request: Request<GetRootCaCertificateRequest>,
+    ) -> Result<Response<GetRootCaCertificateResponse>, Status> {
+        let certificate = std::thread::current().name().unwrap_or_default().into();
+        Ok(Response::new(GetRootCaCertificateResponse { certificate }))
+    }
+
+    async fn get_unlock_key(
+        &self,
+        _request: Request<GetUnlockKeyRequest>,
+    ) -> Result<Response<GetUnlockKeyResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+}
+
+#[tokio::test]
+async fn express_connections_of_managers_are_served_on_their_own_runtime() {
+    let express = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("express")
+        .enable_all()
+        .build()
+        .unwrap();
+    let root = RootCa::create().unwrap();
+    let member = |role| TlsMaterials::issue(root.clone(), &identity("m", role, CLUSTER)).unwrap();
+    let listen = async |runtime| {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let routes = Routes::default().add_service(CaServer::new(Where));
+        let materials = member(Role::Manager);
+        tokio::spawn(serve(listener, materials, routes, runtime, std::future::pending()));
+        addr
+    };
+    let (with, without) = (listen(Some(express.handle().clone())).await, listen(None).await);
+    for (addr, role, is_express, expect) in [
+        (&with, Role::Manager, true, true),
+        (&with, Role::Manager, false, false),
+        // Nobody goes before others because it says so.
+        (&with, Role::Worker, true, false),
+        (&without, Role::Manager, true, false),
+    ] {
+        let channel = match is_express {
+            true => connect_express(addr, member(role)),
+            false => connect(addr, Credentials::Member(member(role))),
+        };
+        let mut client = CaClient::new(channel.unwrap());
+        for _ in 0..3 {
+            let answer = client.get_root_ca_certificate(GetRootCaCertificateRequest {}).await;
+            let thread = answer.unwrap().into_inner().certificate;
+            assert_eq!(thread == b"express", expect, "{role:?} {is_express}");
+        }
+    }
+    express.shutdown_background();
 }

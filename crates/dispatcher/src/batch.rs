@@ -89,24 +89,42 @@ impl Batch {
         taken
     }
 
-    /// Writes the batch; objects that are gone are passed over.
+    /// Adds what another batch was left with.
+    pub fn put_back(&mut self, rest: Batch) {
+        self.tasks.extend(rest.tasks);
+        self.orphaned_nodes.extend(rest.orphaned_nodes);
+    }
+
+    /// Writes the batch; objects that are gone are passed over. What comes back is left for the next transaction, as
+    /// this one has bytes enough.
     ///
     /// # Errors
     /// The store's.
-    pub fn apply(&self, transaction: &mut Transaction<'_>, applied_by: &str) -> Result<(), Error> {
-        for (task_id, status) in &self.tasks {
-            apply_status(transaction, applied_by, task_id, status)?;
-        }
+    pub fn apply(
+        &self,
+        transaction: &mut Transaction<'_>,
+        applied_by: &str,
+    ) -> Result<Batch, Error> {
+        let mut rest = Batch::default();
         for (node_id, update) in &self.nodes {
             apply_node(transaction, node_id, update)?;
         }
         for (volume_id, node_id) in &self.unpublished {
             apply_unpublished(transaction, volume_id, node_id)?;
         }
-        for node_id in &self.orphaned_nodes {
-            apply_orphaned(transaction, node_id)?;
+        for (task_id, status) in &self.tasks {
+            if transaction.is_full() {
+                rest.tasks.insert(task_id.clone(), status.clone());
+            } else {
+                apply_status(transaction, applied_by, task_id, status)?;
+            }
         }
-        Ok(())
+        for node_id in &self.orphaned_nodes {
+            if !apply_orphaned(transaction, node_id)? {
+                rest.orphaned_nodes.insert(node_id.clone());
+            }
+        }
+        Ok(rest)
     }
 }
 
@@ -186,7 +204,8 @@ fn apply_unpublished(
     transaction.update(volume)
 }
 
-fn apply_orphaned(transaction: &mut Transaction<'_>, node_id: &str) -> Result<(), Error> {
+/// False where the transaction had no room for all of them.
+fn apply_orphaned(transaction: &mut Transaction<'_>, node_id: &str) -> Result<bool, Error> {
     let unfinished = TaskState::Assigned as i32..=TaskState::Running as i32;
     let lost: Vec<Arc<Task>> = transaction
         .tasks_by_node(node_id)
@@ -194,11 +213,14 @@ fn apply_orphaned(transaction: &mut Transaction<'_>, node_id: &str) -> Result<()
         .cloned()
         .collect();
     for task in lost {
+        if transaction.is_full() {
+            return Ok(false);
+        }
         let mut task = Arc::unwrap_or_clone(task);
         task.status.get_or_insert_default().state = TaskState::Orphaned as i32;
         transaction.update(task)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 #[cfg(test)]

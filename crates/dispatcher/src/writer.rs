@@ -66,12 +66,16 @@ impl Writer {
             let Pending { mut batch, waiters } = std::mem::take(&mut *self.pending());
             while !batch.is_empty() {
                 let part = batch.take(CHANGES_PER_TRANSACTION_MAX);
-                while let Err(error) =
-                    store.update(|transaction| part.apply(transaction, applied_by)).await
-                {
-                    tracing::warn!(%error, "statuses could not be written, trying again");
+                let rest = loop {
+                    match store.update(|transaction| part.apply(transaction, applied_by)).await {
+                        Ok(rest) => break rest,
+                        Err(error) => {
+                            tracing::warn!(%error, "statuses could not be written, trying again");
+                        }
+                    }
                     tokio::time::sleep(RETRY_AFTER).await;
-                }
+                };
+                batch.put_back(rest);
             }
             for waiter in waiters {
                 // A caller that has gone needs no answer.

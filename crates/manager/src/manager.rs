@@ -26,7 +26,7 @@ use tracing::{info, warn};
 use crate::backup::BackupSource;
 use crate::forward::Leaders;
 use crate::founding::Founding;
-use crate::group::{Group, PeerTransport, joining};
+use crate::group::{Express, Group, PeerTransport, go_first, joining};
 use crate::log_keys::{KeyKeeper, LogSealer};
 use crate::member_file::{MemberFile, MemberFileError};
 use crate::metrics::View;
@@ -88,6 +88,9 @@ pub enum ManagerError {
     /// The keys of the log cannot be kept.
     #[error("could not prepare the keys of the manager's log: {0}")]
     Keys(#[from] CaError),
+    /// The machine gives no thread.
+    #[error("could not start a thread for the messages of the managers: {0}")]
+    Thread(#[source] io::Error),
     /// No manager admitted this one.
     #[error("{}", swarm_ca::rpc_error_text(.0))]
     Join(Box<Status>),
@@ -106,6 +109,8 @@ pub struct Manager {
     reformed: watch::Receiver<bool>,
     /// None where heartbeats come by gRPC only.
     pulses: Option<Listener>,
+    /// Ends after all that runs on it.
+    _express: Express,
 }
 
 impl Manager {
@@ -121,8 +126,10 @@ impl Manager {
         let proposer = Arc::new(RaftProposer::default());
         let store = Store::new(proposer.clone());
         let members = Members::default();
+        let express = Express::start().map_err(ManagerError::Thread)?;
+        let materials = config.materials.clone();
         let transport =
-            PeerTransport::new(members.clone(), config.materials.clone(), own_addr.clone());
+            PeerTransport::new(members.clone(), materials, own_addr.clone(), express.handle());
         let group = Group::new(members.clone(), transport, store.clone(), config.materials.clone());
         let (peers, watched_peers) = watch::channel(Vec::new());
         refuse_copy(&config, known.as_ref(), &own_addr).await?;
@@ -130,7 +137,12 @@ impl Manager {
         let leaders = Arc::new(Leaders::new(group.clone(), own_addr.clone()));
         let routes = services.routes(&identity, leaders);
         let listen_addr = config.listener.local_addr()?;
-        let server = Server::start(config.listener, config.materials.clone(), routes.clone());
+        let server = Server::start(
+            config.listener,
+            config.materials.clone(),
+            routes.clone(),
+            express.handle(),
+        );
 
         if config.force_new_cluster && known.is_none() && config.seed.is_none() {
             return Err(ManagerError::NoData(config.raft_dir));
@@ -212,6 +224,7 @@ impl Manager {
             tasks,
             duties,
             pulses,
+            _express: express,
             reformed: was_reformed,
         })
     }
@@ -400,6 +413,7 @@ fn raft_config(raft_id: u64, dir: PathBuf, sealer: &LogSealer) -> RaftConfig {
     let mut raft = RaftConfig::new(raft_id, dir);
     raft.sealer = Arc::new(sealer.clone());
     raft.tick = TICK;
+    raft.on_start = Some(go_first);
     raft.member.election_ticks = ELECTION_TICKS;
     raft.member.election_ticks_max = ELECTION_TICKS_MAX;
     raft

@@ -16,6 +16,7 @@ use swarm_proto::v1::raft_membership_server::RaftMembershipServer;
 use swarm_proto::v1::raft_server::RaftServer;
 use swarm_store::Store;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tonic::service::{Routes, RoutesBuilder};
@@ -91,14 +92,20 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(listener: TcpListener, materials: TlsMaterials, routes: Routes) -> Self {
+    /// Serves; connections of the group on `express`.
+    pub(crate) fn start(
+        listener: TcpListener,
+        materials: TlsMaterials,
+        routes: Routes,
+        express: Handle,
+    ) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
             let until = async {
                 // A dropped sender stops the server as well.
                 let _ = stopped.await;
             };
-            if let Err(error) = serve(listener, materials, routes, until).await {
+            if let Err(error) = serve(listener, materials, routes, Some(express), until).await {
                 error!(%error, "serving nodes ended");
             }
         });

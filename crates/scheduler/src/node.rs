@@ -2,9 +2,10 @@
 //!
 //! Every task on a node is kept as it was counted, so that what was added is what is removed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use swarm_proto::v1::{GenericResource, Node, Resources, Task, TaskState};
 
 use crate::demand::{HostPort, host_ports, reservations};

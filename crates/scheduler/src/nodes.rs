@@ -1,11 +1,12 @@
 //! All nodes, with what is needed to find the best of them without a look at each: their order by load, and which of
 //! them run tasks of a service.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use hashbrown::HashMap;
 use swarm_proto::v1::{Node, Task};
 
 use crate::demand::{Demand, Needs};

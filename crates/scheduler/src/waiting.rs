@@ -3,10 +3,11 @@
 //! A group that found no room is stuck, with its reason: another task of the same demand would find none either. It is
 //! judged again only when a node may have room for it, so that a new task costs the same however many others wait.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::demand::Demand;
+use hashbrown::HashMap;
 
 /// All tasks that wait for a node.
 #[derive(Debug, Default)]

@@ -19,8 +19,6 @@ use crate::transaction::Transaction;
 /// One log entry carries as many objects at most; what is planned beyond goes into the next. Keeps what others wait for
 /// the writer at some ten milliseconds.
 const OBJECTS_PER_ENTRY_MAX: usize = PORTION;
-/// One log entry takes no further object when it has so many bytes: tasks carry their specification, which may be large.
-const BYTES_PER_ENTRY_MAX: usize = 1 << 20;
 /// The loops react to each other at most so often in a row; more means that two of them disagree.
 const ROUNDS_MAX: usize = 32;
 /// A clock may go back by as much before the loops start anew: less only delays what they planned by as much.
@@ -151,8 +149,7 @@ impl LoopDriver {
         transaction: &mut Transaction<'_>,
     ) {
         let has_room = |transaction: &Transaction<'_>, write: &Write| {
-            (transaction.objects_changed() < OBJECTS_PER_ENTRY_MAX
-                && transaction.bytes() < BYTES_PER_ENTRY_MAX)
+            (transaction.objects_changed() < OBJECTS_PER_ENTRY_MAX && !transaction.is_full())
                 || transaction.concerns(write.object())
         };
         while self.backlog.front().is_some_and(|write| has_room(transaction, write))

@@ -3,7 +3,9 @@
 //! A transaction of the control loops makes a task, completes it and gives it a node; the log and whoever watches need
 //! the outcome only. Objects keep the order in which they were first changed.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::change::Change;
 use crate::object::Kind;
@@ -11,28 +13,35 @@ use crate::object::Kind;
 /// The changes of a transaction, an object at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    places: HashMap<(Kind, String), usize>,
-    /// None where an object was made and removed again.
-    changes: Vec<Option<Change>>,
+    /// Places in `changes`, by their objects.
+    places: HashTable<usize>,
+    hasher: DefaultHashBuilder,
+    changes: Vec<Entry>,
     bytes: usize,
+}
+
+/// What came of one object.
+#[derive(Debug)]
+struct Entry {
+    change: Change,
+    /// Made and removed again: the change tells no more than which object it was.
+    is_void: bool,
 }
 
 impl Outcome {
     /// Adds the newest change, which comes after all others.
     pub(crate) fn add(&mut self, change: Change) {
-        let next = self.changes.len();
-        let place = *self.places.entry((change.kind(), change.id().to_owned())).or_insert(next);
-        match self.changes.get_mut(place) {
-            None => {
-                self.bytes += change.weight();
-                self.changes.push(Some(change));
-            }
-            Some(earlier) => {
-                *earlier = match earlier.take() {
-                    Some(earlier) => earlier.then(change),
-                    None => Some(change),
-                }
-            }
+        let object = (change.kind(), change.id());
+        let Some(place) = self.place(object) else {
+            let Self { places, hasher, changes, .. } = &mut *self;
+            let rehash = |place: &usize| hash(hasher, object_at(changes, *place));
+            places.insert_unique(hash(hasher, object), changes.len(), rehash);
+            self.bytes += change.weight();
+            self.changes.push(Entry { change, is_void: false });
+            return;
+        };
+        if let Some(entry) = self.changes.get_mut(place) {
+            entry.add(change);
         }
     }
 
@@ -47,13 +56,40 @@ impl Outcome {
     }
 
     /// Whether this object was changed.
-    pub(crate) fn concerns(&self, (kind, id): (Kind, &str)) -> bool {
-        self.places.contains_key(&(kind, id.to_owned()))
+    pub(crate) fn concerns(&self, object: (Kind, &str)) -> bool {
+        self.place(object).is_some()
     }
 
     pub(crate) fn into_changes(self) -> Vec<Change> {
-        self.changes.into_iter().flatten().collect()
+        self.changes.into_iter().filter(|entry| !entry.is_void).map(|entry| entry.change).collect()
     }
+
+    fn place(&self, object: (Kind, &str)) -> Option<usize> {
+        let is_it = |place: &usize| object_at(&self.changes, *place) == object;
+        self.places.find(hash(&self.hasher, object), is_it).copied()
+    }
+}
+
+impl Entry {
+    fn add(&mut self, later: Change) {
+        if std::mem::take(&mut self.is_void) {
+            self.change = later;
+            return;
+        }
+        match self.change.clone().then(later) {
+            Some(change) => self.change = change,
+            None => self.is_void = true,
+        }
+    }
+}
+
+fn object_at(changes: &[Entry], place: usize) -> (Kind, &str) {
+    let change = &changes[place].change;
+    (change.kind(), change.id())
+}
+
+fn hash(hasher: &DefaultHashBuilder, object: (Kind, &str)) -> u64 {
+    hasher.hash_one(object)
 }
 
 #[cfg(test)]

@@ -54,8 +54,11 @@ impl<T: Object> Table<T> {
     /// Refuses a name that another object has.
     pub(crate) fn check_name(&self, object: &T) -> Result<(), Error> {
         let name = object.name();
+        if name.is_empty() {
+            return Ok(());
+        }
         match self.names.get(&*name.to_lowercase()) {
-            Some(holder) if !name.is_empty() && &**holder != object.id() => {
+            Some(holder) if &**holder != object.id() => {
                 Err(Error::NameConflict { kind: T::KIND, name: name.to_owned() })
             }
             _ => Ok(()),
@@ -64,25 +67,35 @@ impl<T: Object> Table<T> {
 
     /// Puts `object` in place of the one with its identifier, which is returned.
     pub(crate) fn put(&mut self, object: Arc<T>) -> Option<Arc<T>> {
-        let id = self.key(object.id());
-        let old = self.objects.insert(id.clone(), object.clone());
-        let before = old.as_ref().map_or("", |old| old.name());
-        if before != object.name() {
-            if !before.is_empty() {
-                self.names.remove(&*before.to_lowercase());
-            }
-            if !object.name().is_empty() {
-                self.names.insert(object.name().to_lowercase().into(), id);
-            }
+        let Some(held) = self.objects.get_mut(object.id()) else {
+            let id: Arc<str> = object.id().into();
+            self.objects.insert(id.clone(), object.clone());
+            self.enter_name(object.name(), id);
+            return None;
+        };
+        let old = std::mem::replace(held, object.clone());
+        if old.name() != object.name() {
+            self.strike_name(old.name());
+            self.enter_name(object.name(), self.key(object.id()));
         }
-        old
+        Some(old)
     }
 
     pub(crate) fn remove(&mut self, id: &str) -> Option<Arc<T>> {
         let old = self.objects.remove(id)?;
-        if !old.name().is_empty() {
-            self.names.remove(&*old.name().to_lowercase());
-        }
+        self.strike_name(old.name());
         Some(old)
+    }
+
+    fn enter_name(&mut self, name: &str, id: Arc<str>) {
+        if !name.is_empty() {
+            self.names.insert(name.to_lowercase().into(), id);
+        }
+    }
+
+    fn strike_name(&mut self, name: &str) {
+        if !name.is_empty() {
+            self.names.remove(&*name.to_lowercase());
+        }
     }
 }

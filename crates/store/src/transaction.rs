@@ -13,6 +13,10 @@ use crate::object::{Kind, Object};
 use crate::outcome::Outcome;
 use crate::tables::Tables;
 
+/// A log entry takes no further object of a batch when it has so many bytes: tasks carry their specification, which
+/// may be large.
+const BYTES_PER_ENTRY_MAX: usize = 1 << 20;
+
 /// Writes in progress; its own are visible through the tables that it dereferences to. Dropped unless committed.
 #[derive(Debug)]
 pub struct Transaction<'a> {
@@ -122,9 +126,9 @@ impl<'a> Transaction<'a> {
         self.outcome.len()
     }
 
-    /// How many bytes its log entry has, roughly.
-    pub(crate) fn bytes(&self) -> usize {
-        self.outcome.bytes()
+    /// Whether its log entry has bytes enough (1 MiB): what can wait goes into the next.
+    pub fn is_full(&self) -> bool {
+        self.outcome.bytes() >= BYTES_PER_ENTRY_MAX
     }
 
     /// Whether it changed this object.

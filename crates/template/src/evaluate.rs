@@ -1,7 +1,7 @@
 //! Runs a parsed template. Mirrors Go's `text/template` (exec.go), with `missingkey=error`.
 
 use crate::lexer::line;
-use crate::parser::{Base, Node, Operand, Pipeline};
+use crate::tree::{Base, Node, Operand, Pipeline};
 use crate::value::Value;
 use crate::{Error, OUTPUT_BYTES_MAX, STEPS_MAX, functions};
 

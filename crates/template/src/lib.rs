@@ -5,12 +5,14 @@
 //! refused. Errors read as Go's. Pure, and bounded: a template ends after [`STEPS_MAX`] steps. Mirrors SwarmKit's
 //! package `template`.
 
+mod action;
 mod container;
 mod evaluate;
 mod functions;
 mod lexer;
 mod parser;
 mod printf;
+mod tree;
 mod value;
 
 use std::collections::BTreeMap;

@@ -22,9 +22,9 @@ pub(super) async fn list(
     State(state): State<ApiState>,
     params: Params,
 ) -> Result<Json<Vec<wire::Node>>, ApiError> {
-    let filters = list_filters(&params.filters(&FILTERS)?)?;
-    let answer =
-        state.control()?.list_nodes(v1::ListNodesRequest { filters: Some(filters) }).await?;
+    let filters = Some(list_filters(&params.filters(&FILTERS)?)?);
+    let request = v1::ListNodesRequest { filters, without_certificates: true };
+    let answer = state.control()?.list_nodes(request).await?;
     Ok(Json(answer.nodes.iter().map(node::node_json).collect()))
 }
 

@@ -134,3 +134,33 @@ fn take_limits_task_statuses() {
         std::iter::from_fn(|| (!batch.is_empty()).then(|| batch.take(2).tasks.len())).collect();
     assert_eq!(counts, [2, 2, 1]);
 }
+
+#[tokio::test]
+async fn large_tasks_take_several_transactions() {
+    let store = store_with_task(TaskState::Running).await;
+    let large = |n: usize| Task {
+        id: format!("large{n}"),
+        node_id: "n".into(),
+        service_id: "x".repeat(600 << 10),
+        status: Some(status(TaskState::Assigned, "")),
+        ..Task::default()
+    };
+    for n in 0..6 {
+        store.update(|tx| tx.create(large(n))).await.expect("created");
+    }
+    let mut batch = Batch::default();
+    for n in 0..5 {
+        batch.report_task(format!("large{n}"), status(TaskState::Running, ""));
+    }
+    batch.orphan_tasks("n".into());
+    let mut transactions = 0;
+    while !batch.is_empty() {
+        batch = store.update(|tx| batch.apply(tx, "m")).await.expect("applied");
+        transactions += 1;
+    }
+    let tables = store.view();
+    let lost =
+        tables.tasks_by_node("n").filter(|task| state(task) == TaskState::Orphaned as i32).count();
+    assert!(transactions > 3, "{transactions}");
+    assert_eq!(lost, tables.tasks_by_node("n").count());
+}

@@ -39,11 +39,30 @@ pub(super) fn list(
     let members = members(control);
     let admitted = tables.iter::<Node>().filter(|node| admits(&filters, node));
     let nodes = admitted.map(|stored| {
-        let mut node = Node::clone(stored);
+        let mut node = match request.without_certificates {
+            true => without_certificate(stored),
+            false => Node::clone(stored),
+        };
         annotate(&mut node, &members);
         node
     });
     Ok(ListNodesResponse { nodes: nodes.collect() })
+}
+
+/// A copy of a node, less the certificate, which is larger than all the rest.
+fn without_certificate(node: &Node) -> Node {
+    Node {
+        id: node.id.clone(),
+        meta: node.meta,
+        spec: node.spec.clone(),
+        description: node.description.clone(),
+        status: node.status.clone(),
+        manager_status: node.manager_status.clone(),
+        certificate: None,
+        role: node.role,
+        attachments: node.attachments.clone(),
+        ..Node::default()
+    }
 }
 
 pub(super) async fn update(

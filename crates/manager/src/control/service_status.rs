@@ -14,33 +14,77 @@ use swarm_store::Tables;
 use super::Control;
 use crate::failure::Failure;
 
+/// Of so many services in all, one must be asked for at least, so that reading all tasks in their order is less work
+/// than finding those of each service.
+const SERVICES_PER_ASKED_MAX: usize = 8;
+
 pub(super) fn list(
     control: &Control,
     request: ListServiceStatusesRequest,
 ) -> Result<ListServiceStatusesResponse, Failure> {
-    let tables = control.store.view();
-    let statuses = request.services.into_iter().map(|id| status(&tables, id)).collect();
-    Ok(ListServiceStatusesResponse { statuses })
+    Ok(ListServiceStatusesResponse { statuses: statuses(&control.store.view(), request.services) })
 }
 
-/// The counts of one service; a removed one may have tasks yet and wants none.
-fn status(tables: &Tables, service_id: String) -> ServiceStatus {
-    let service = tables.get::<Service>(&service_id);
-    let mode = service.and_then(|service| service.spec.as_ref()?.mode.as_ref());
-    let job = service.and_then(|service| service.job_status.as_ref());
-    let iteration = job.map(|job| job.job_iteration.unwrap_or_default().index);
-    let global = matches!(mode, Some(Mode::Global(_) | Mode::GlobalJob(_)));
-    let mut counts = ServiceStatus { desired_tasks: desired(mode), ..ServiceStatus::default() };
-    let mut nodes = HashMap::new();
-    for task in tables.tasks_by_service(&service_id) {
-        if iteration.is_none_or(|iteration| is_of_iteration(task, iteration)) {
-            let running = is_reported_running(task)
-                && *nodes.entry(task.node_id.as_str()).or_insert_with(|| is_up(tables, task));
-            count(task, running, global, iteration.is_some(), &mut counts);
+/// The counts of each of these services; a removed one may have tasks yet and wants none.
+fn statuses(tables: &Tables, services: Vec<String>) -> Vec<ServiceStatus> {
+    let mut counts: HashMap<&str, Counts> =
+        services.iter().map(|id| (id.as_str(), Counts::new(tables, id))).collect();
+    let mut witnesses = Witnesses { tables, are_up: HashMap::new() };
+    if counts.len().saturating_mul(SERVICES_PER_ASKED_MAX) >= tables.len::<Service>() {
+        for task in tables.iter::<Task>() {
+            if let Some(counts) = counts.get_mut(task.service_id.as_str()) {
+                counts.add(task, &mut witnesses);
+            }
+        }
+    } else {
+        for (id, counts) in &mut counts {
+            tables.tasks_by_service(id).for_each(|task| counts.add(task, &mut witnesses));
         }
     }
-    counts.service_id = service_id;
-    counts
+    let status = |service_id: &String| ServiceStatus {
+        service_id: service_id.clone(),
+        ..counts.get(service_id.as_str()).map(|counts| counts.status.clone()).unwrap_or_default()
+    };
+    services.iter().map(status).collect()
+}
+
+/// The counts of one service, as far as they are.
+struct Counts {
+    /// Of a job: the iteration whose tasks count.
+    iteration: Option<u64>,
+    is_global: bool,
+    status: ServiceStatus,
+}
+
+impl Counts {
+    fn new(tables: &Tables, service_id: &str) -> Self {
+        let service = tables.get::<Service>(service_id);
+        let mode = service.and_then(|service| service.spec.as_ref()?.mode.as_ref());
+        let job = service.and_then(|service| service.job_status.as_ref());
+        Self {
+            iteration: job.map(|job| job.job_iteration.unwrap_or_default().index),
+            is_global: matches!(mode, Some(Mode::Global(_) | Mode::GlobalJob(_))),
+            status: ServiceStatus { desired_tasks: desired(mode), ..ServiceStatus::default() },
+        }
+    }
+
+    fn add<'t>(&mut self, task: &'t Task, witnesses: &mut Witnesses<'t>) {
+        if self.iteration.is_some_and(|iteration| !is_of_iteration(task, iteration)) {
+            return;
+        }
+        let running = is_reported_running(task) && witnesses.believe(task);
+        let state = task.status.as_ref().map_or(TaskState::New, TaskStatus::state);
+        let is_complete = state == TaskState::Complete;
+        self.status.running_tasks += u64::from(running);
+        self.status.completed_tasks += u64::from(self.iteration.is_some() && is_complete);
+        if self.is_global {
+            self.status.desired_tasks += u64::from(match task.desired_state() {
+                TaskState::Running => true,
+                TaskState::Complete => !is_complete,
+                _ => false,
+            });
+        }
+    }
 }
 
 /// What the spec says; of a global service the tasks tell.
@@ -60,23 +104,19 @@ fn is_reported_running(task: &Task) -> bool {
     task.status.as_ref().is_some_and(|status| status.state() == TaskState::Running)
 }
 
-/// Whether a task's node may be believed. What was last heard from one that is down, or no longer there, is no
-/// knowledge: SwarmKit counts such tasks and shows more replicas than there are.
-fn is_up(tables: &Tables, task: &Task) -> bool {
-    let node = tables.get::<Node>(&task.node_id).and_then(|node| node.status.as_ref());
-    node.is_some_and(|status| status.state() != State::Down)
+/// The nodes that tell how their tasks are.
+struct Witnesses<'t> {
+    tables: &'t Tables,
+    are_up: HashMap<&'t str, bool>,
 }
 
-fn count(task: &Task, running: bool, global: bool, job: bool, counts: &mut ServiceStatus) {
-    let state = task.status.as_ref().map_or(TaskState::New, TaskStatus::state);
-    counts.running_tasks += u64::from(running);
-    counts.completed_tasks += u64::from(job && state == TaskState::Complete);
-    if global {
-        let unfinished = state != TaskState::Complete;
-        counts.desired_tasks += u64::from(match task.desired_state() {
-            TaskState::Running => true,
-            TaskState::Complete => unfinished,
-            _ => false,
-        });
+impl<'t> Witnesses<'t> {
+    /// Whether a task's node may be believed. What was last heard from one that is down, or no longer there, is no
+    /// knowledge: SwarmKit counts such tasks and shows more replicas than there are.
+    fn believe(&mut self, task: &'t Task) -> bool {
+        *self.are_up.entry(&task.node_id).or_insert_with(|| {
+            let node = self.tables.get::<Node>(&task.node_id).and_then(|node| node.status.as_ref());
+            node.is_some_and(|status| status.state() != State::Down)
+        })
     }
 }

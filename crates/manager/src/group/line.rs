@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use swarm_ca::{Credentials, TlsMaterials};
+use swarm_ca::TlsMaterials;
 use swarm_proto::Channel;
 use swarm_proto::raftpb::Message;
 use swarm_proto::v1::raft_client::RaftClient;
@@ -50,7 +50,7 @@ impl Line {
         own_addr: &str,
         materials: TlsMaterials,
     ) -> Result<Self, Status> {
-        let channel = swarm_ca::connect(&addr, Credentials::Member(materials))
+        let channel = swarm_ca::connect_express(&addr, materials)
             .map_err(|error| Status::unavailable(error.to_string()))?;
         let client = RaftClient::new(channel);
         Ok(Self { addr, own_addr: own_addr.to_owned(), client, carrier: Carrier::Unopened })

@@ -9,6 +9,7 @@
 //! Mirrors the gRPC half of SwarmKit's `manager/state/raft`. Not here: the algorithm and the log (the room `raft`), and
 //! roles, which `role_manager` reconciles with the members.
 
+mod express;
 pub(crate) mod health;
 pub(crate) mod joining;
 mod line;
@@ -34,6 +35,7 @@ use tonic::{Code, Status};
 
 use crate::control::{RaftMember, RaftMembership};
 use crate::roles;
+pub(crate) use express::{Express, go_first};
 pub(crate) use membership::MembershipService;
 pub(crate) use service::RaftService;
 pub(crate) use transport::PeerTransport;

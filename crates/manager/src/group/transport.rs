@@ -85,13 +85,18 @@ impl Contact {
 }
 
 impl PeerTransport {
-    /// Ways to the members that the log names; call it within the runtime that will carry the messages.
-    pub(crate) fn new(members: Members, materials: TlsMaterials, own_addr: String) -> Self {
+    /// Ways to the members that the log names, on this runtime.
+    pub(crate) fn new(
+        members: Members,
+        materials: TlsMaterials,
+        own_addr: String,
+        runtime: Handle,
+    ) -> Self {
         let shared = Shared {
             members,
             materials,
             own_addr,
-            runtime: Handle::current(),
+            runtime,
             node: OnceLock::new(),
             peers: Mutex::default(),
             told: Mutex::default(),

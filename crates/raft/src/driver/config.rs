@@ -55,6 +55,8 @@ pub struct RaftConfig {
     pub keep_bytes: u64,
     /// Encrypts what is written.
     pub sealer: Arc<dyn Sealer>,
+    /// What the member's thread does before all else, its priority for example.
+    pub on_start: Option<fn()>,
 }
 
 impl RaftConfig {
@@ -73,6 +75,7 @@ impl RaftConfig {
             keep_entries: KEEP_ENTRIES,
             keep_bytes: KEEP_BYTES,
             sealer: Arc::new(Plain),
+            on_start: None,
         }
     }
 

@@ -68,10 +68,15 @@ impl RaftNode {
         machine: Box<dyn StateMachine>,
         transport: Arc<dyn Transport>,
     ) -> Result<Self, RaftError> {
+        let on_start = config.on_start;
         let (node, driver, inputs) = Self::assemble(config, log, machine, transport)?;
+        let run = move || {
+            on_start.into_iter().for_each(|begin| begin());
+            driver.run(&inputs);
+        };
         let thread = std::thread::Builder::new()
             .name("raft".to_owned())
-            .spawn(move || driver.run(&inputs))
+            .spawn(run)
             .map_err(RaftError::Thread)?;
         *node.thread() = Some(thread);
         Ok(node)

@@ -63,9 +63,15 @@ async fn lists_are_filtered() {
         let found = client.list_tasks(request).await.expect("listed").into_inner().tasks.len();
         assert_eq!(found, expect, "{filters:?}");
     }
-    let request = ListServiceStatusesRequest { services: vec![web.id.clone(), "gone".into()] };
-    let statuses =
-        client.list_service_statuses(request).await.expect("listed").into_inner().statuses;
-    let counts: Vec<_> = statuses.iter().map(|s| (s.desired_tasks, s.running_tasks)).collect();
-    assert_eq!(counts, [(2, 1), (0, 0)]);
+    // Of two services, and of many.
+    for others in [0, 30] {
+        for n in 0..others {
+            create(&mut client, spec(&format!("other{n}"))).await.expect("created");
+        }
+        let request = ListServiceStatusesRequest { services: vec![web.id.clone(), "gone".into()] };
+        let statuses =
+            client.list_service_statuses(request).await.expect("listed").into_inner().statuses;
+        let counts: Vec<_> = statuses.iter().map(|s| (s.desired_tasks, s.running_tasks)).collect();
+        assert_eq!(counts, [(2, 1), (0, 0)]);
+    }
 }
