@@ -11,7 +11,7 @@
 //! of the kind.
 
 mod drain;
-pub(crate) mod pair;
+mod pair;
 mod rebalance;
 mod survey;
 
@@ -30,11 +30,11 @@ use crate::dirty::is_dirty;
 use crate::options::{Drain, Rebalance};
 use crate::plan::Plan;
 use crate::restart::Restarts;
-use crate::task::{availability, is_down, is_runnable, mode, observed};
+use crate::task::{availability, is_down, is_runnable, mode};
 use crate::update::Updates;
 
 pub(crate) use drain::keeps;
-pub(crate) use pair::{Pair, ended};
+pub(crate) use pair::Pair;
 
 use survey::{Survey, is_up};
 
@@ -180,6 +180,18 @@ impl Moves {
     }
 }
 
+/// Replaces a task that ended or lost its node, unless another is on its way into its slot.
+pub(crate) fn replace(
+    plan: &mut Plan,
+    restarts: &mut Restarts,
+    service: &Service,
+    task: &Arc<Task>,
+) {
+    if !pair::ended(plan, restarts, service, task) {
+        restarts.restart(plan, service, task);
+    }
+}
+
 /// How a service stands with its update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
@@ -207,12 +219,9 @@ fn asks(service: &Service) -> bool {
 
 /// Whether a task came up, ended, or went: what may make a spread uneven, or even.
 fn is_news(delta: &Delta<Task>) -> bool {
-    let stand = |task: &Option<Arc<Task>>| {
-        task.as_ref().map(|task| (is_up(task), is_runnable(task), observed(task)))
-    };
-    let (old, new) = (stand(&delta.old), stand(&delta.new));
-    let counts = |stand: Option<(bool, bool, i32)>| stand.map(|(up, runnable, _)| (up, runnable));
-    counts(old) != counts(new)
+    let stand =
+        |task: &Option<Arc<Task>>| task.as_ref().map(|task| (is_up(task), is_runnable(task)));
+    stand(&delta.old) != stand(&delta.new)
 }
 
 /// Ends a move that is over, or that nobody wants any more.

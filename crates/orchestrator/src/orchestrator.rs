@@ -256,9 +256,7 @@ impl Orchestrator {
             };
             match mode(&service) {
                 Some(Mode::Replicated(_)) => {
-                    if !moves::ended(plan, &self.restarts, &service, &task) {
-                        self.restarts.restart(plan, &service, &task);
-                    }
+                    moves::replace(plan, &mut self.restarts, &service, &task);
                 }
                 Some(Mode::Global(_)) => global::restart(plan, &mut self.restarts, &service, &task),
                 Some(Mode::ReplicatedJob(_) | Mode::GlobalJob(_)) => {
