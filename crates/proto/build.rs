@@ -31,6 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .boxed(".docker.swarmkit.v1.Task.log_driver")
         .boxed(".docker.swarmkit.v1.Task.moved")
         .boxed(".docker.swarmkit.v1.Task.move_failures")
+        .boxed(".docker.swarmkit.v1.Task.restart_backoff")
         .codec_path("crate::codec::LeanCodec")
         .compile_fds(descriptors)?;
     Ok(())

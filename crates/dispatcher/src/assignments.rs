@@ -188,6 +188,7 @@ fn is_same_but_for_status(one: &Task, other: &Task) -> bool {
         // The managers' own.
         moved: _,
         move_failures: _,
+        restart_backoff: _,
     } = one;
     *id == other.id
         && *spec == other.spec

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use swarm_proto::timestamp::{to_duration, to_system_time};
+use swarm_proto::timestamp::to_duration;
 use swarm_proto::v1::restart_policy::RestartCondition;
 use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::{RestartPolicy, Service, Task, TaskState};
@@ -15,7 +15,7 @@ use swarm_store::Tables;
 
 use crate::defaults::{restart_condition, restart_policy};
 use crate::slot::SlotKey;
-use crate::task::{mode, observed};
+use crate::task::{created_at, ended_at, mode, observed};
 
 /// The restarts of every slot whose policy limits them.
 #[derive(Debug, Default)]
@@ -118,14 +118,4 @@ fn window(task: &Task) -> Option<Duration> {
 
 fn version(task: &Task) -> u64 {
     task.spec_version.as_ref().map_or(0, |version| version.index)
-}
-
-fn ended_at(task: &Task) -> Option<SystemTime> {
-    let status = task.status.as_ref()?;
-    status.applied_at.as_ref().or(status.timestamp.as_ref()).map(to_system_time)
-}
-
-fn created_at(task: &Task) -> SystemTime {
-    let created = task.meta.as_ref().and_then(|meta| meta.created_at.as_ref());
-    created.map_or(SystemTime::UNIX_EPOCH, to_system_time)
 }

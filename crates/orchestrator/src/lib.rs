@@ -11,6 +11,7 @@
 //! handed in. Deliberately not here: choosing nodes (scheduler) and giving addresses (allocator).
 //! Mirrors SwarmKit's package `manager/orchestrator`.
 
+mod backoff;
 mod defaults;
 mod delay;
 mod dirty;
@@ -29,6 +30,7 @@ mod returning;
 mod slot;
 mod task;
 mod update;
+mod waits;
 
 #[cfg(test)]
 mod tests;

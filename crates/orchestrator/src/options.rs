@@ -4,13 +4,15 @@
 //! a bad value before it is stored. A service may hold a bad value all the same, written by a stock manager: the loops
 //! then take the label as absent. Labels that no feature knows are their users' own.
 
+pub(crate) mod backoff;
 mod drain;
+pub(crate) mod node_history;
 mod rebalance;
-pub(crate) mod value;
+mod value;
 
 use std::collections::HashMap;
 
-use swarm_proto::v1::{Service, ServiceSpec};
+use swarm_proto::v1::{NodeSpec, Service, ServiceSpec};
 use tracing::warn;
 
 pub(crate) use drain::Drain;
@@ -22,7 +24,7 @@ pub(crate) type Labels = HashMap<String, String>;
 /// A feature's reading of its labels, for what it refuses.
 type Check = fn(&ServiceSpec, &Labels) -> Result<(), OptionError>;
 
-const CHECKS: &[Check] = &[rebalance::check, drain::check];
+const CHECKS: &[Check] = &[rebalance::check, drain::check, backoff::check];
 
 /// A label that can't be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,4 +52,13 @@ pub(crate) fn tell_ignored(service: &Service) {
 pub fn check(spec: &ServiceSpec) -> Result<(), OptionError> {
     let Some(annotations) = &spec.annotations else { return Ok(()) };
     CHECKS.iter().try_for_each(|check| check(spec, &annotations.labels))
+}
+
+/// Refuses a node whose labels ask for what can't be done.
+///
+/// # Errors
+/// The first label that has a bad value.
+pub fn check_node(spec: &NodeSpec) -> Result<(), OptionError> {
+    let Some(annotations) = &spec.annotations else { return Ok(()) };
+    node_history::read(&annotations.labels).map(|_| ())
 }

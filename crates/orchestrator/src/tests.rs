@@ -1,5 +1,6 @@
 //! Whole lives of services: all control loops to their fixpoint, agents played by a few lines, time by a variable.
 
+mod backoff;
 mod failover;
 mod jobs;
 mod moving;

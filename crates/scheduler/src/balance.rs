@@ -15,7 +15,9 @@ use crate::constraint::Label;
 use crate::demand::Demand;
 use crate::failures::Failures;
 use crate::filter;
+use crate::neighbours::{Around, Neighbours};
 use crate::node::{NodeInfo, is_active, is_placed, observed};
+use crate::nodes::Nodes;
 
 /// What is known of a node that has a say.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,11 +47,16 @@ pub fn next_shift(
     mut stand: impl FnMut(&Node) -> Stand,
 ) -> Option<Shift> {
     let demand = Demand::new(sample);
+    // Whom it wants beside it, or not, decides where it is, not how even that is.
+    if !demand.affinity.is_empty() {
+        return None;
+    }
+    let around = Neighbours::new(tables).around(tables, &Nodes::default(), &demand);
     let mut root = Branch::default();
     for node in tables.iter::<Node>() {
         root.insert(&demand.spread, node, stand(node));
     }
-    let mut rooms = Rooms { tables, demand: &demand, known: HashMap::new() };
+    let mut rooms = Rooms { tables, demand: &demand, around: &around, known: HashMap::new() };
     root.shift(&mut rooms)
 }
 
@@ -57,6 +64,7 @@ pub fn next_shift(
 struct Rooms<'a> {
     tables: &'a Tables,
     demand: &'a Demand,
+    around: &'a Around,
     known: HashMap<String, bool>,
 }
 
@@ -68,7 +76,7 @@ impl Rooms<'_> {
         let mut info = NodeInfo::new(node.clone(), Failures::default());
         let tasks = self.tables.tasks_by_node(&node.id);
         tasks.filter(|task| takes_room(task)).for_each(|task| info.put(task.clone()));
-        let has_room = filter::check(self.demand, &info).is_ok();
+        let has_room = filter::check(self.demand, self.around, &info).is_ok();
         self.known.insert(node.id.clone(), has_room);
         has_room
     }

@@ -13,8 +13,8 @@ use swarm_proto::v1::update_config::FailureAction;
 use swarm_proto::v1::update_status::UpdateState;
 use swarm_proto::v1::{
     Annotations, ContainerSpec, EndpointSpec, GlobalJob, GlobalService, JobStatus, Node, NodeSpec,
-    PortConfig, ReplicatedJob, ReplicatedService, RestartPolicy, Service, ServiceSpec, TaskSpec,
-    UpdateConfig, UpdateStatus, Version, task_spec,
+    Placement, PortConfig, ReplicatedJob, ReplicatedService, RestartPolicy, Service, ServiceSpec,
+    TaskSpec, UpdateConfig, UpdateStatus, Version, task_spec,
 };
 use swarm_store::{Error, Transaction};
 
@@ -23,12 +23,15 @@ use crate::checks::{Key, REVISION_LABEL};
 use crate::random::Random;
 
 /// Services of a client.
-const SERVICES: usize = 7;
+const SERVICES: usize = 8;
+/// The one that is on no node twice, and the one that is on one node.
+const APART: usize = 0;
+const TOGETHER: usize = 1;
 /// The one that has a port of the node, the one that runs on every node, the jobs, and the one that is often updated to
 /// something that fails.
 const WITH_PORT: usize = 2;
 /// The ones that ask to be rebalanced, and drained without a gap.
-const MOVED: [usize; 3] = [1, WITH_PORT, FLAKY];
+const MOVED: [usize; 3] = [7, WITH_PORT, FLAKY];
 const GLOBAL: usize = 3;
 const JOB: usize = 4;
 const GLOBAL_JOB: usize = 5;
@@ -147,12 +150,17 @@ impl Client {
         // More replicas of a port of the node than nodes would wait for ever, and updates of theirs with them: an
         // update goes on when what it started runs, in SwarmKit as here.
         let has_port = number == WITH_PORT;
-        let replicas_max = if has_port { self.workers } else { REPLICAS_MAX };
+        let is_once_a_node = has_port || number == APART;
+        let replicas_max = if is_once_a_node { self.workers } else { REPLICAS_MAX };
         let replicas = random.below(replicas_max + 1) as u64;
         // The last service of each client has a port of the node, so that two replicas never share one.
         let port = has_port.then(|| 8000 + self.id as u32);
         let mut spec = before.unwrap_or_else(|| fresh(port, number, random));
         spec.annotations = Some(annotations(name, number, revision));
+        if number == FLAKY {
+            let labels = &mut spec.annotations.get_or_insert_default().labels;
+            labels.insert("swarm.restart.backoff".to_owned(), "20s".to_owned());
+        }
         match (random.below(2), number) {
             (0, JOB) => spec.mode = Some(job(random)),
             (0, number) if ![GLOBAL, GLOBAL_JOB].contains(&number) => {
@@ -167,7 +175,23 @@ impl Client {
                 spec.task = Some(task.into());
             }
         }
+        if let Some(constraint) = company(name, number)
+            && let Some(task) = spec.task.take()
+        {
+            let placement = Placement { constraints: vec![constraint], ..Placement::default() };
+            let task = TaskSpec { placement: Some(placement), ..TaskSpec::clone(&task) };
+            spec.task = Some(task.into());
+        }
         spec
+    }
+}
+
+/// What a service wants to be beside, or not.
+fn company(name: &str, number: usize) -> Option<String> {
+    match number {
+        APART => Some(format!("service.name!={name}")),
+        TOGETHER => Some(format!("service.name=={name}")),
+        _ => None,
     }
 }
 

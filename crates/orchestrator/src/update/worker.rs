@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use swarm_proto::timestamp::to_duration;
 use swarm_proto::v1::{Node, Service, Task, TaskState};
+use swarm_scheduler::affinity;
 use swarm_store::{PORTION, Tables};
 
 use super::rollout::Rollout;
@@ -231,7 +232,8 @@ impl Rollout {
 fn may_conflict(service: &Service) -> bool {
     let endpoint = service.spec.as_ref().and_then(|spec| spec.endpoint.as_ref());
     endpoint.is_some_and(|endpoint| !endpoint.ports.is_empty())
-        || placement(service).is_some_and(|placement| placement.max_replicas > 0)
+        || placement(service)
+            .is_some_and(|placement| placement.max_replicas > 0 || affinity::is_required(placement))
 }
 
 /// Shuts down those of `tasks` that are to run, and returns the last of them.
@@ -263,4 +265,13 @@ pub(super) fn is_slot_dirty(tables: &Tables, service: &Service, slot: &[Arc<Task
 
 fn is_task_dirty(tables: &Tables, service: &Service, task: &Task) -> bool {
     is_dirty(service, task, tables.get::<Node>(&task.node_id).map(|node| &**node))
+        || is_in_bad_company(tables, service, task)
+}
+
+/// Whether a task of an earlier specification is beside services that the newest doesn't want beside it. One that is what
+/// its service asks for stays wherever it is, whoever came beside it.
+fn is_in_bad_company(tables: &Tables, service: &Service, task: &Task) -> bool {
+    task.spec_version != service.spec_version
+        && !task.node_id.is_empty()
+        && placement(service).is_some_and(|placement| !affinity::suits(tables, placement, task))
 }

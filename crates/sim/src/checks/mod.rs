@@ -1,6 +1,7 @@
 //! What must hold at every step, one file each. A violation ends the run.
 
 mod acknowledged;
+mod apart;
 mod converged;
 mod leaders;
 mod log;
@@ -43,6 +44,7 @@ impl Checks {
         let result = tasks::check(commit)
             .and_then(|()| ports::check(commit))
             .and_then(|()| moves::check(commit))
+            .and_then(|()| apart::check(commit))
             .map_err(|violation| format!("manager {manager}: {violation}"));
         self.log.certify(commit);
         self.expect(result);
