@@ -165,7 +165,7 @@ impl Moves {
             return None;
         }
         let survey = Survey::new(&plan.tables, service, plan.now);
-        if let Some(until) = survey.backs_off_until().filter(|until| plan.now < *until) {
+        if let Some(until) = survey.backs_off_until(plan.now) {
             return Some(until);
         }
         let drains = drain::step(plan, restarts, service, &survey);

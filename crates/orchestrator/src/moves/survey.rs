@@ -60,36 +60,43 @@ impl Survey {
     fn note(&mut self, task: &Task, now: SystemTime) {
         if let Some(failures) = &task.move_failures {
             self.failures = self.failures.saturating_add(failures.count);
-            // A clock may have been set back since.
-            let at = failures.last_at.as_ref().map(to_system_time).map(|at| at.min(now));
-            self.failed_at = self.failed_at.max(at);
+            self.failed_at = self.failed_at.max(failures.last_at.as_ref().map(to_system_time));
         }
         if task.moved.is_some() && is_up(task) {
             let status = task.status.as_ref();
             let at = status
                 .and_then(|status| status.applied_at.as_ref().or(status.timestamp.as_ref()))
                 .map_or(now, to_system_time);
-            self.up_at.push(at.min(now));
+            self.up_at.push(at);
         }
     }
 
     /// How many moves are under way, or ended less than `delay` ago.
     pub(super) fn busy(&self, now: SystemTime, delay: Duration) -> usize {
-        let rests = |at: &&SystemTime| now < **at + delay;
+        let rests = |at: &&SystemTime| is_within(**at, now, delay);
         self.pairs.len() + self.up_at.iter().filter(rests).count()
     }
 
     /// When one less is [busy](Self::busy), if nothing else happens.
     pub(super) fn rests_until(&self, now: SystemTime, delay: Duration) -> Option<SystemTime> {
-        self.up_at.iter().map(|at| *at + delay).filter(|until| *until > now).min()
+        let resting = self.up_at.iter().filter(|at| is_within(**at, now, delay));
+        resting.map(|at| *at + delay).min()
     }
 
     /// Until when nothing is moved, since moves failed.
-    pub(super) fn backs_off_until(&self) -> Option<SystemTime> {
+    pub(super) fn backs_off_until(&self, now: SystemTime) -> Option<SystemTime> {
         let doublings = u32::try_from(self.failures.checked_sub(1)?).unwrap_or(u32::MAX);
         let factor = 2_u32.checked_pow(doublings).unwrap_or(u32::MAX);
-        Some(self.failed_at? + BACK_OFF_MIN.saturating_mul(factor).min(BACK_OFF_MAX))
+        let length = BACK_OFF_MIN.saturating_mul(factor).min(BACK_OFF_MAX);
+        let failed_at = self.failed_at.filter(|at| is_within(*at, now, length))?;
+        Some(failed_at + length)
     }
+}
+
+/// Whether less than `length` passed since `at`. What is farther ahead than that comes from a leader whose clock was
+/// ahead, and would hold everything up until this one's is as far.
+fn is_within(at: SystemTime, now: SystemTime, length: Duration) -> bool {
+    now < at + length && at <= now + length
 }
 
 pub(super) fn is_up(task: &Task) -> bool {

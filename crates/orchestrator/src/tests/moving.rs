@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use swarm_proto::timestamp::from_duration;
+use swarm_proto::timestamp::{from_duration, from_system_time};
 use swarm_proto::v1::node_spec::Availability;
 use swarm_proto::v1::placement_preference::Preference;
 use swarm_proto::v1::port_config::PublishMode;
 use swarm_proto::v1::restart_policy::RestartCondition;
 use swarm_proto::v1::{
-    EndpointSpec, Node, Placement, PlacementPreference, PortConfig, ResourceRequirements,
-    Resources, RestartPolicy, Service, ServiceSpec, SpreadOver, Task, TaskState, UpdateConfig,
+    EndpointSpec, MoveFailures, Node, Placement, PlacementPreference, PortConfig,
+    ResourceRequirements, Resources, RestartPolicy, Service, ServiceSpec, SpreadOver, Task,
+    TaskState, UpdateConfig,
 };
 
 use super::world::{World, image, is_running, set_image, state};
@@ -320,6 +321,19 @@ fn what_fails_elsewhere_stays_and_is_tried_less_and_less() {
     world.pass(600);
     assert_eq!(counts(&world), [2, 2]);
     assert!(world.tables.iter::<Task>().all(|task| task.move_failures.is_none()));
+}
+
+#[test]
+fn a_leader_whose_clock_was_ahead_holds_nothing_up() {
+    let mut world = lopsided(2, 4, REBALANCE);
+    let hours_ahead = from_system_time(world.now + std::time::Duration::from_secs(7200));
+    let stays = world.tables.iter::<Task>().find(|task| is_running(task)).map(|it| it.id.clone());
+    world.change::<Task>(&stays.expect("one runs"), |task| {
+        let failures = MoveFailures { count: 1, last_at: Some(hours_ahead) };
+        task.move_failures = Some(Box::new(failures));
+    });
+    world.pass(60);
+    assert_eq!(counts(&world), [2, 2]);
 }
 
 #[test]
