@@ -19,6 +19,7 @@ use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::{Node, Service, Task, TaskState};
 use swarm_store::Tables;
 
+use crate::moves::Pair;
 use crate::options::loss::{Return, reaction};
 use crate::plan::Plan;
 use crate::restart::Restarts;
@@ -40,6 +41,10 @@ pub(crate) fn others(tables: &Tables, service: &Service, task: &Task) -> Vec<Arc
         return Vec::new();
     }
     let mut tasks = SlotKey::of(service, task).tasks(tables);
+    // A move has two tasks in a slot, too, and its own way to end.
+    if Pair::among(&tasks).is_some() {
+        return Vec::new();
+    }
     tasks.retain(|other| other.id != task.id && is_runnable(other));
     tasks
 }
@@ -53,7 +58,9 @@ pub(crate) fn originals(tables: &Tables, service: &Service) -> Vec<String> {
     for task in tables.tasks_by_service(&service.id).filter(|task| is_runnable(task)) {
         slots.entry(task.slot).or_default().push(task);
     }
-    let doubled = slots.into_values().filter(|tasks| tasks.len() > 1);
+    let doubled = slots
+        .into_values()
+        .filter(|tasks| tasks.len() > 1 && Pair::among(tasks.iter().copied()).is_none());
     let oldest = doubled.filter_map(|tasks| tasks.into_iter().min_by_key(|task| made_at(task)));
     oldest.map(|task| task.id.clone()).collect()
 }

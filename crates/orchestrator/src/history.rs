@@ -44,7 +44,8 @@ impl History {
         let mut history = Self::default();
         for (slot, mut tasks) in slots {
             let newest = tasks.iter().map(|task| generation(task)).max().unwrap_or_default();
-            tasks.retain(|task| generation(task) == newest);
+            // What was moved was not restarted.
+            tasks.retain(|task| generation(task) == newest && task.moved.is_none());
             tasks.sort_by_key(|task| created_at(task));
             for task in tasks.into_iter().skip(1) {
                 history.record(created_at(task), &slot, task);

@@ -24,6 +24,7 @@ mod global;
 mod history;
 mod hold;
 mod jobs;
+mod moves;
 pub mod options;
 mod orchestrator;
 mod plan;

@@ -6,15 +6,19 @@
 
 pub(crate) mod backoff;
 pub(crate) mod cron;
+mod drain;
 mod duration;
 pub(crate) mod loss;
 pub(crate) mod node_history;
-#[allow(dead_code, reason = "kinds of values that no feature here has")]
+mod rebalance;
 mod value;
 
 use std::collections::HashMap;
 
 use swarm_proto::v1::{NodeSpec, Service, ServiceSpec};
+
+pub(crate) use drain::Drain;
+pub(crate) use rebalance::Rebalance;
 
 /// A service's labels, by name.
 pub(crate) type Labels = HashMap<String, String>;
@@ -22,7 +26,8 @@ pub(crate) type Labels = HashMap<String, String>;
 /// A feature's reading of its labels, for what it refuses.
 type Check = fn(&ServiceSpec, &Labels) -> Result<(), OptionError>;
 
-const CHECKS: &[Check] = &[backoff::check, cron::check, loss::check];
+const CHECKS: &[Check] =
+    &[backoff::check, cron::check, drain::check, loss::check, rebalance::check];
 
 /// A label that can't be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -12,6 +12,8 @@ use swarm_proto::v1::{Node, Service, Task, TaskState};
 use swarm_store::{Change, ControlLoop, Delta, PORTION, Tables, Write};
 
 use crate::due::Due;
+use crate::moves::{self, Moves};
+use crate::options::Drain;
 use crate::plan::{Plan, first};
 use crate::restart::Restarts;
 use crate::task::{is_dead, is_down, is_invalid, mode, observed};
@@ -26,6 +28,7 @@ const SERVICES_MAX: usize = 256;
 pub struct Orchestrator {
     restarts: Restarts,
     updates: Updates,
+    moves: Moves,
     services: BTreeSet<String>,
     /// Slots of services that are known to be empty: those of a large service are filled a portion at a time, without a
     /// look at all of its tasks for each.
@@ -55,6 +58,7 @@ impl Orchestrator {
         Self {
             restarts: Restarts::new(ids),
             updates: Updates::default(),
+            moves: Moves::default(),
             services: BTreeSet::new(),
             empty: BTreeMap::new(),
             deleted: BTreeSet::new(),
@@ -78,6 +82,7 @@ impl ControlLoop for Orchestrator {
     fn resync(&mut self, now: SystemTime, tables: &Tables) {
         self.restarts.resync(now, tables);
         self.updates.clear();
+        self.moves.resync(now, tables);
         self.updating.clear();
         self.came_up.clear();
         self.empty.clear();
@@ -102,11 +107,11 @@ impl ControlLoop for Orchestrator {
         self.deleted = services.filter(|id| tables.get::<Service>(id).is_none()).cloned().collect();
     }
 
-    fn observe(&mut self, _now: SystemTime, tables: &Tables, change: &Change) {
+    fn observe(&mut self, now: SystemTime, tables: &Tables, change: &Change) {
         match change {
-            Change::Service(delta) => self.observe_service(tables, delta),
-            Change::Task(delta) => self.observe_task(tables, delta),
-            Change::Node(delta) => self.observe_node(tables, delta),
+            Change::Service(delta) => self.observe_service(now, tables, delta),
+            Change::Task(delta) => self.observe_task(now, tables, delta),
+            Change::Node(delta) => self.observe_node(now, tables, delta),
             _ => {}
         }
     }
@@ -125,6 +130,7 @@ impl ControlLoop for Orchestrator {
             updating.entry(service).or_default().insert(task);
         }
         self.reconcile(&mut plan);
+        self.moves.step(&mut plan, &mut self.restarts, &self.updates);
         for service in self.updates.due(now) {
             updating.entry(service).or_default();
         }
@@ -134,8 +140,10 @@ impl ControlLoop for Orchestrator {
         for (service, tasks) in updating {
             self.updates.step(&mut plan, &mut self.restarts, &service, News::Tasks(&tasks));
         }
-        self.is_behind =
-            !self.tasks.is_empty() || !self.services.is_empty() || self.updates.is_behind();
+        self.is_behind = !self.tasks.is_empty()
+            || !self.services.is_empty()
+            || self.updates.is_behind()
+            || self.moves.is_behind();
         plan.into_writes()
     }
 
@@ -144,13 +152,27 @@ impl ControlLoop for Orchestrator {
     }
 
     fn wakeup(&self) -> Option<SystemTime> {
-        let own = self.held.wakeup().into_iter().chain(self.back.wakeup());
-        own.chain(self.restarts.wakeup()).chain(self.updates.wakeup()).min()
+        let own = [self.restarts.wakeup(), self.updates.wakeup(), self.moves.wakeup()];
+        let waits = [self.held.wakeup(), self.back.wakeup()];
+        own.into_iter().chain(waits).flatten().min()
     }
 }
 
 impl Orchestrator {
-    fn observe_service(&mut self, tables: &Tables, delta: &Delta<Service>) {
+    fn observe_service(&mut self, now: SystemTime, tables: &Tables, delta: &Delta<Service>) {
+        let before = delta.old.as_ref().map(|old| &old.spec);
+        if let Some(new) = delta.new.as_ref().filter(|new| before != Some(&new.spec)) {
+            options::tell(new);
+        }
+        self.moves.observe_service(now, delta);
+        let drain = |service: &Option<Arc<Service>>| service.as_ref().map(|it| Drain::of(it));
+        if drain(&delta.old) == Some(Drain::StartFirst)
+            && let Some(new) = delta.new.as_ref().filter(|new| Drain::of(new) != Drain::StartFirst)
+        {
+            // What drained nodes kept until now has to go.
+            let tasks = tables.tasks_by_service(&new.id).filter(|task| needs_look(tables, task));
+            self.tasks.extend(tasks.map(|task| task.id.clone()));
+        }
         match (&delta.old, &delta.new) {
             (old, Some(new)) => {
                 if old.as_ref().is_some_and(|old| hold::is_shorter(old, new)) {
@@ -171,7 +193,8 @@ impl Orchestrator {
         }
     }
 
-    fn observe_task(&mut self, tables: &Tables, delta: &Delta<Task>) {
+    fn observe_task(&mut self, now: SystemTime, tables: &Tables, delta: &Delta<Task>) {
+        self.moves.observe_task(now, delta);
         let Some(task) = delta.new.as_ref().or(delta.old.as_ref()) else { return };
         self.restarts.observe_task(&task.id);
         if self.updates.is_running(&task.service_id) {
@@ -202,7 +225,7 @@ impl Orchestrator {
         }
     }
 
-    fn observe_node(&mut self, tables: &Tables, delta: &Delta<Node>) {
+    fn observe_node(&mut self, now: SystemTime, tables: &Tables, delta: &Delta<Node>) {
         let Some(node) = delta.new.as_ref().or(delta.old.as_ref()) else { return };
         if let (Some(old), Some(new)) = (&delta.old, &delta.new)
             && (&old.spec, &old.status, &old.description, old.role)
@@ -210,6 +233,7 @@ impl Orchestrator {
         {
             return;
         }
+        self.moves.observe_node(now, delta);
         if delta.new.as_ref().is_some_and(|new| !is_invalid(new)) {
             self.nodes.insert(node.id.clone());
             if delta.old.as_ref().is_some_and(|old| is_down(old)) {
@@ -267,7 +291,9 @@ impl Orchestrator {
                 continue;
             }
             match mode(&service) {
-                Some(Mode::Replicated(_)) => self.restarts.restart(plan, &service, &task),
+                Some(Mode::Replicated(_)) => {
+                    moves::replace(plan, &mut self.restarts, &service, &task);
+                }
                 Some(Mode::Global(_)) => global::restart(plan, &mut self.restarts, &service, &task),
                 Some(Mode::ReplicatedJob(_) | Mode::GlobalJob(_)) => {
                     jobs::restart(plan, &mut self.restarts, &service, &task);
@@ -351,8 +377,9 @@ fn is_wanted(task: &Task) -> bool {
 /// Whether a task that is to run cannot: it ended, or its node cannot keep it. A job's task that completed is no such.
 fn needs_look(tables: &Tables, task: &Task) -> bool {
     let loses_node = || {
+        let keeps = |node: &Node| !is_invalid(node) || moves::keeps(tables, node, task);
         !task.node_id.is_empty()
-            && tables.get::<Node>(&task.node_id).is_none_or(|node| is_invalid(node))
+            && tables.get::<Node>(&task.node_id).is_none_or(|node| !keeps(node))
     };
     is_wanted(task) && !has_completed_job(task) && (is_dead(task) || loses_node())
 }

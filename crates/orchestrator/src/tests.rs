@@ -5,6 +5,8 @@ mod cron;
 mod failover;
 mod hold;
 mod jobs;
+mod moving;
+mod moving_properties;
 mod properties;
 mod room;
 mod scaling;

@@ -9,6 +9,7 @@
 //! Mirrors SwarmKit's packages `manager/scheduler`, `manager/constraint` and `api/genericresource`.
 
 pub mod affinity;
+pub mod balance;
 pub mod constraint;
 pub mod generic;
 pub mod reason;

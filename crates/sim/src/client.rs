@@ -21,17 +21,20 @@ use swarm_proto::v1::{
 };
 use swarm_store::{Error, Transaction};
 
+use crate::checks::moves::REBALANCE_LABEL;
 use crate::checks::{Key, REVISION_LABEL};
 use crate::random::Random;
 
 /// Services of a client.
-const SERVICES: usize = 7;
+const SERVICES: usize = 8;
 /// The one that is on no node twice, and the one that is on one node.
 const APART: usize = 0;
 const TOGETHER: usize = 1;
 /// The one that has a port of the node, the one that runs on every node, the jobs, and the one that is often updated to
 /// something that fails.
 const WITH_PORT: usize = 2;
+/// The ones that ask to be rebalanced, and drained without a gap.
+const MOVED: [usize; 3] = [7, WITH_PORT, FLAKY];
 const GLOBAL: usize = 3;
 const JOB: usize = 4;
 const GLOBAL_JOB: usize = 5;
@@ -136,7 +139,7 @@ impl Client {
             self.revision += 1;
             let revision = self.revision;
             if let (Key::Service(name), What::Put(spec)) = (&key, &mut what) {
-                spec.annotations = Some(annotations(name, revision));
+                spec.annotations = Some(annotations(name, FLAKY, revision));
             }
             Wish { key, revision, what }
         };
@@ -161,7 +164,7 @@ impl Client {
         // The last service of each client has a port of the node, so that two replicas never share one.
         let port = has_port.then(|| 8000 + self.id as u32);
         let mut spec = before.unwrap_or_else(|| fresh(port, number, random));
-        spec.annotations = Some(annotations(name, revision));
+        spec.annotations = Some(annotations(name, number, revision));
         if number == FLAKY {
             let labels = &mut spec.annotations.get_or_insert_default().labels;
             labels.insert("swarm.restart.backoff".to_owned(), "20s".to_owned());
@@ -200,8 +203,16 @@ fn company(name: &str, number: usize) -> Option<String> {
     }
 }
 
-fn annotations(name: &str, revision: u64) -> Annotations {
-    let labels = [(REVISION_LABEL.to_owned(), revision.to_string())].into_iter().collect();
+fn annotations(name: &str, number: usize, revision: u64) -> Annotations {
+    let revision = revision.to_string();
+    let moved = [
+        (REBALANCE_LABEL, "true"),
+        ("swarm.rebalance.cooldown", "3s"),
+        ("swarm.drain", "start-first"),
+    ];
+    let moved = moved.into_iter().filter(|_| MOVED.contains(&number));
+    let labels = moved.chain([(REVISION_LABEL, revision.as_str())]);
+    let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     Annotations { name: name.to_owned(), labels, ..Annotations::default() }
 }
 
@@ -318,7 +329,7 @@ impl Wish {
                 let mut node = Node::clone(node);
                 let spec = node.spec.get_or_insert_with(NodeSpec::default);
                 spec.availability = availability.into();
-                spec.annotations = Some(annotations("", self.revision));
+                spec.annotations = Some(annotations("", GLOBAL, self.revision));
                 transaction.update(node)
             }
             _ => Ok(()),

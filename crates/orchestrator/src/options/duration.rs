@@ -26,7 +26,8 @@ pub(super) fn duration(
     duration.map(Some).ok_or_else(|| OptionError::new(name, value, expected()))
 }
 
-fn parse(text: &str) -> Option<Duration> {
+/// Reads one; zero included.
+pub(super) fn parse(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
     }

@@ -8,8 +8,8 @@ use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::{Node, Service, Task, TaskState, node_status};
 use swarm_store::Tables;
 
-use super::cron;
 use super::ports::published;
+use super::{cron, moves};
 
 /// A leader without faults starts a job so soon after its tick.
 const TICK_MAX: Duration = Duration::from_secs(1);
@@ -51,6 +51,10 @@ pub(crate) fn unconverged(
                 old.id,
                 told(tables, service)
             ));
+        }
+        if let Some(unevenness) = moves::unevenness(tables, service).filter(|it| *it > 1) {
+            let told = told(tables, service);
+            return Some(format!("nodes differ by {unevenness} tasks of a service: {told}"));
         }
         for task in tasks {
             expected.entry(&task.node_id).or_default().insert(&task.id);

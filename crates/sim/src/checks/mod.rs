@@ -6,6 +6,7 @@ mod converged;
 mod cron;
 mod leaders;
 mod log;
+pub(crate) mod moves;
 pub(crate) mod ports;
 mod roles;
 mod running;
@@ -44,6 +45,7 @@ impl Checks {
         let result = tasks::check(commit)
             .and_then(|()| ports::check(commit))
             .and_then(|()| cron::check(commit))
+            .and_then(|()| moves::check(commit))
             .and_then(|()| apart::check(commit))
             .map_err(|violation| format!("manager {manager}: {violation}"));
         self.log.certify(commit);

@@ -22,6 +22,7 @@ mod membership;
 mod metrics;
 mod moving;
 mod placement;
+mod rebalance;
 mod recovery;
 mod registry;
 mod restart;
