@@ -18,7 +18,7 @@ use swarm_proto::v1::{
     UpdateTaskStatusResponse, UpdateVolumeStatusRequest, UpdateVolumeStatusResponse,
 };
 use swarm_pulse::{Listener, SECRET_BYTES};
-use swarm_store::{Error, Store};
+use swarm_store::{Error, Store, Tables};
 use tonic::{Request, Response, Status};
 
 use crate::assignments::AssignmentSet;
@@ -34,6 +34,9 @@ use crate::stream::{
     AssignmentSource, Messages, SessionSource, Source, TaskSource, channel, serve,
 };
 use crate::{AGENT_HEADER, SessionError};
+
+/// A node that was down is not kept waiting longer for the control loops' answer to its return.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// The Dispatcher service; clones share it. Calls are refused but while [`Dispatcher::run`] runs.
 #[derive(Clone)]
@@ -193,6 +196,11 @@ impl Dispatcher {
     }
 }
 
+fn is_down(tables: &Tables, node_id: &str) -> bool {
+    let status = tables.get::<Node>(node_id).and_then(|node| node.status.as_ref());
+    status.is_some_and(|status| status.state() == State::Down)
+}
+
 #[tonic::async_trait]
 impl dispatcher_server::Dispatcher for Dispatcher {
     type SessionStream = Messages<SessionMessage>;
@@ -238,7 +246,18 @@ impl dispatcher_server::Dispatcher for Dispatcher {
             description,
             is_swift: Some(is_swift),
         };
+        let was_down = is_down(&self.shared.store.view(), &node_id);
         leadership.writer.commit(|batch| batch.set_node(node_id.clone(), ready)).await?;
+        if was_down {
+            // What it ran all the while may go on; it must not hear first that it may not.
+            let answered = self.shared.store.settled(self.shared.store.view().version());
+            if tokio::time::timeout(ANSWER_MAX, answered).await.is_err() {
+                tracing::warn!(
+                    node.id = node_id,
+                    "the control loops are slow: its tasks may be replaced"
+                );
+            }
+        }
         let peers = leadership.peers.clone();
         let source = SessionSource {
             node_id: node_id.clone(),

@@ -25,14 +25,20 @@ pub(crate) async fn run(store: Store, mut loops: Vec<Box<dyn ControlLoop>>) {
         }
         // A cycle is a portion: too short for the price of moving the thread's other tasks.
         let cycle = store
-            .propose_in_turn(|transaction| Ok::<_, Error>(driver.cycle(&mut loops, transaction)))
+            .propose_in_turn(|transaction| {
+                let rest = driver.cycle(&mut loops, transaction);
+                Ok::<_, Error>((rest, transaction.version()))
+            })
             .await;
         let rest = match cycle {
-            Ok((rest, committed)) => {
+            Ok(((rest, version), committed)) => {
                 if let Some(committed) = committed
                     && !matches!(committed.await, Ok(Ok(())))
                 {
                     break;
+                }
+                if rest != Rest::AT_ONCE && rest != Rest::Unsettled {
+                    store.note_settled(version);
                 }
                 rest
             }

@@ -4,7 +4,10 @@
 //! Mirrors SwarmKit's `manager.becomeLeader` and `becomeFollower`.
 
 use std::future::pending;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
+use futures::FutureExt as _;
 use swarm_dispatcher::Dispatcher;
 use swarm_proto::id::new_id;
 use swarm_raft::{RaftNode, Status};
@@ -21,6 +24,9 @@ use crate::node_ca::{Rotator, Signer};
 use crate::reform::reform;
 use crate::{metrics, role_manager};
 
+/// What ended before its time is begun anew after this.
+const ANEW_AFTER: Duration = Duration::from_secs(1);
+
 /// The leader's duties, ready for any number of terms.
 pub(crate) struct Duties {
     pub(crate) node_id: String,
@@ -36,8 +42,16 @@ pub(crate) struct Duties {
 }
 
 impl Duties {
-    /// Serves every term of this member's leadership; dropping the future ends the current one.
+    /// Serves every term of this member's leadership; dropping the future ends the current one. A term that panics is
+    /// begun anew: a leader that does nothing would be worse than none.
     pub(crate) async fn run(self, raft: RaftNode) {
+        while AssertUnwindSafe(self.serve(&raft)).catch_unwind().await.is_err() {
+            error!(node.id = self.node_id, "the leader's duties broke off and begin anew");
+            tokio::time::sleep(ANEW_AFTER).await;
+        }
+    }
+
+    async fn serve(&self, raft: &RaftNode) {
         let mut status = raft.watch();
         loop {
             if status.wait_for(|status| status.serving).await.is_err() {
@@ -55,6 +69,14 @@ impl Duties {
                 loops.end().await;
             }
             lost(&mut status).await;
+        }
+    }
+
+    /// Runs the control loops for as long as the term lasts; they end by themselves when a write of theirs fails.
+    async fn keep(&self, loops: &mut Option<Loops>) {
+        loop {
+            loops.insert(Loops::start(self.store.clone())).ended().await;
+            tokio::time::sleep(ANEW_AFTER).await;
         }
     }
 
@@ -76,9 +98,8 @@ impl Duties {
         if let Err(error) = self.store.update(|_| Ok::<_, Error>(())).await {
             return error!(%error, "the store is not ready");
         }
-        let loops = loops.insert(Loops::start(self.store.clone()));
         tokio::join!(
-            loops.ended(),
+            self.keep(loops),
             self.dispatcher.run(pending()),
             self.log_broker.run(pending()),
             Signer::new(self.store.clone(), &self.cluster_id, self.group.materials.clone()).run(),
@@ -97,9 +118,13 @@ impl Loops {
         Self(tokio::spawn(control_driver::run(store, control_loops())))
     }
 
+    /// Waits for their end, whether they were asked for it or not.
     async fn ended(&mut self) {
-        // A panic was reported where it happened, and the loops are over either way.
-        let _ = (&mut self.0).await;
+        // A finished task must not be asked again.
+        if !self.0.is_finished() {
+            // A panic was reported where it happened, and the loops are over either way.
+            let _ = (&mut self.0).await;
+        }
     }
 
     async fn end(mut self) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use prost::Message as _;
 use swarm_proto::v1::{InternalRaftRequest, StoreSnapshot};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tracing::debug;
 
 use crate::change::Change;
@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     pending: Mutex<VecDeque<Pending>>,
     watchers: Watchers,
     fed: Notify,
+    /// The version that the control loops have answered up to.
+    settled: watch::Sender<u64>,
     proposer: Arc<dyn Proposer>,
     clock: fn() -> SystemTime,
 }
@@ -92,6 +94,7 @@ impl Store {
             pending: Mutex::default(),
             watchers: Watchers::default(),
             fed: Notify::new(),
+            settled: watch::Sender::new(0),
             proposer,
             clock,
         };
@@ -302,6 +305,21 @@ impl Store {
     /// Waits until the feed has something new.
     pub async fn fed(&self) {
         self.shared.fed.notified().await;
+    }
+
+    /// The control loops have answered every change up to this version, and their answers are committed.
+    pub fn note_settled(&self, version: u64) {
+        self.shared.settled.send_if_modified(|settled| {
+            let is_news = *settled < version;
+            *settled = version.max(*settled);
+            is_news
+        });
+    }
+
+    /// Waits until the control loops have answered every change up to this version: for ever where there are none.
+    pub async fn settled(&self, version: u64) {
+        // The sender lives as long as this store.
+        let _ = self.shared.settled.subscribe().wait_for(|settled| *settled >= version).await;
     }
 
     pub(crate) fn downgrade(&self) -> Weak<Shared> {
