@@ -1,0 +1,9 @@
+//! Which engines there are: from the command line, a file, or a store where agents register them.
+
+mod entry;
+mod file;
+mod pattern;
+mod url;
+
+pub(crate) use entry::{Entry, EntryError, is_address};
+pub(crate) use url::{Source, StoreKind, StoreUrl, UrlError};
