@@ -12,7 +12,11 @@
 
 #![allow(dead_code, unused_imports, reason = "the manager is not wired yet")]
 
+mod api;
+mod cluster;
 mod container_config;
 mod discovery;
 mod duration;
+mod engine;
 mod scheduler;
+mod text;

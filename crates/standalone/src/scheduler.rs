@@ -14,7 +14,7 @@ use thiserror::Error;
 pub(crate) use expression::{Expression, ExpressionError, Operator};
 pub(crate) use filter::Filter;
 pub(crate) use node::{Container, Image, Node, PortBinding, is_same_image};
-pub(crate) use request::Request;
+pub(crate) use request::{Request, bindings};
 pub(crate) use strategy::Strategy;
 
 use filter::Softness;

@@ -1,14 +1,17 @@
 //! What a container to be made needs of its engine.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::node::PortBinding;
-use crate::container_config::Wishes;
+use crate::container_config::{Wishes, labels};
 
 /// A container to be made, as far as the choice of its engine goes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Request {
     pub(crate) wishes: Wishes,
+    pub(crate) labels: BTreeMap<String, String>,
     /// In bytes.
     pub(crate) memory: i64,
     /// In processors: what Docker calls shares of them.
@@ -46,6 +49,7 @@ impl Request {
         };
         Self {
             wishes,
+            labels: label_map(body),
             memory: number("Memory"),
             cpus: number("CpuShares"),
             is_host_network: host.get("NetworkMode").and_then(Value::as_str) == Some("host"),
@@ -56,6 +60,11 @@ impl Request {
             shared: SHARING.into_iter().filter_map(shared).collect(),
         }
     }
+}
+
+fn label_map(body: &Map<String, Value>) -> BTreeMap<String, String> {
+    let labels = labels(body).into_iter().flatten();
+    labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 fn keys(object: Option<&Value>) -> Vec<String> {
