@@ -6,4 +6,5 @@ mod pattern;
 mod url;
 
 pub(crate) use entry::{Entry, EntryError, is_address};
+pub(crate) use file::{FileError, read_file};
 pub(crate) use url::{Source, StoreKind, StoreUrl, UrlError};

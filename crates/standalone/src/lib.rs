@@ -10,13 +10,27 @@
 //! Takes the command lines, environment variables and expressions of docker/swarm 1.2.9 unchanged. It shares nothing with
 //! swarm mode but the executable.
 
-#![allow(dead_code, unused_imports, reason = "the manager is not wired yet")]
-
 mod api;
 mod cluster;
+mod commands;
 mod container_config;
 mod discovery;
 mod duration;
 mod engine;
+mod log;
 mod scheduler;
 mod text;
+
+pub use commands::run;
+
+/// Writes to standard output; whoever closed it needs nothing more.
+fn print(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Writes to standard error.
+fn print_error(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}

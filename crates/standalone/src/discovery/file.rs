@@ -1,13 +1,41 @@
 //! A file with an engine on each line.
 
+use std::path::Path;
+
+use thiserror::Error;
+
 use super::entry::{Entry, EntryError};
 use super::pattern::expand;
+
+/// A file that tells no engines.
+#[derive(Debug, Error)]
+pub(crate) enum FileError {
+    #[error("failed to read '{path}': {error}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+}
+
+/// The engines that a file names.
+///
+/// # Errors
+/// [`FileError`], where it can't be read or a line is no address.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<Entry>, FileError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| FileError::Read { path: path.display().to_string(), error })?;
+    Ok(read(&text)?)
+}
 
 /// The engines that the text of a file names: a line for each, or for a pattern; `#` begins a comment.
 ///
 /// # Errors
 /// That of the first line that is no address.
-pub(crate) fn read(text: &str) -> Result<Vec<Entry>, EntryError> {
+fn read(text: &str) -> Result<Vec<Entry>, EntryError> {
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     let named = lines.filter(|line| !line.is_empty()).flat_map(expand);
     named.map(|address| Entry::parse(&address)).collect()
