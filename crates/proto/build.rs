@@ -29,6 +29,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Of a task, which there are many of, few have these.
         .boxed(".docker.swarmkit.v1.Task.annotations")
         .boxed(".docker.swarmkit.v1.Task.log_driver")
+        .boxed(".docker.swarmkit.v1.Task.moved")
+        .boxed(".docker.swarmkit.v1.Task.move_failures")
+        .boxed(".docker.swarmkit.v1.Task.restart_backoff")
         .codec_path("crate::codec::LeanCodec")
         .compile_fds(descriptors)?;
     Ok(())

@@ -185,6 +185,10 @@ fn is_same_but_for_status(one: &Task, other: &Task) -> bool {
         assigned_generic_resources,
         job_iteration,
         volumes,
+        // The managers' own.
+        moved: _,
+        move_failures: _,
+        restart_backoff: _,
     } = one;
     *id == other.id
         && *spec == other.spec

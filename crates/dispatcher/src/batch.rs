@@ -177,6 +177,14 @@ fn apply_node(
     if let Some(description) = &update.description {
         node.description = Some(description.clone());
     }
+    match update.state {
+        // Whatever waits for the node counts from here, whoever leads then.
+        State::Down if from != State::Down as i32 => {
+            status.down_since = Some(from_system_time(transaction.now()));
+        }
+        State::Down => {}
+        _ => status.down_since = None,
+    }
     if node == *old {
         return Ok(());
     }

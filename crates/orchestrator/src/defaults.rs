@@ -7,7 +7,7 @@ use swarm_proto::v1::restart_policy::RestartCondition;
 use swarm_proto::v1::{RestartPolicy, Service, Task, UpdateConfig};
 
 /// How long a replacement waits before it starts.
-const RESTART_DELAY: Duration = Duration::from_secs(5);
+pub(crate) const RESTART_DELAY: Duration = Duration::from_secs(5);
 /// How long an updated task is watched for failing.
 const UPDATE_MONITOR: Duration = Duration::from_secs(5);
 /// How many dead tasks of a slot are kept where the cluster does not say.

@@ -7,9 +7,10 @@ use swarm_proto::timestamp::to_system_time;
 use swarm_proto::v1::{Node, Task, TaskState};
 use swarm_store::Tables;
 
+use crate::backoff;
 use crate::defaults::restart_delay;
 use crate::slot::SlotKey;
-use crate::task::{is_dead, is_down, is_stopped};
+use crate::task::{created_at, is_dead, is_down, is_stopped};
 
 /// How long a replacement waits for the task before it to stop; a node that does not answer must not hold it for ever.
 pub(crate) const OLD_TASK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -23,6 +24,8 @@ pub(crate) struct Delay {
     /// Whether the delayed task ended meanwhile and is to be replaced when the delay is over: this keeps a task that
     /// fails while it is prepared from being replaced in a tight loop.
     pub(crate) failed: bool,
+    /// When the task is to say why it waits, if it doesn't yet.
+    pub(crate) tell_at: Option<SystemTime>,
 }
 
 impl Delay {
@@ -40,7 +43,12 @@ impl Delay {
     pub(crate) fn no_later(&self, now: SystemTime, task: &Task) -> Self {
         let latest = now + OLD_TASK_TIMEOUT;
         let wait_for = self.wait_for.as_ref().map(|(old, until)| (old.clone(), latest.min(*until)));
-        Self { start_at: self.start_at.min(now + restart_delay(task)), wait_for, ..*self }
+        Self {
+            start_at: self.start_at.min(now + length(task)),
+            wait_for,
+            failed: self.failed,
+            tell_at: None,
+        }
     }
 
     /// The delay of a task that an earlier leader left desired READY: what remains of its restart delay, and whichever task
@@ -49,12 +57,22 @@ impl Delay {
         let status = task.status.as_ref();
         let since =
             status.and_then(|status| status.applied_at.as_ref().or(status.timestamp.as_ref()));
-        let delay = restart_delay(task);
-        let start_at =
-            since.map_or(now + delay, |since| to_system_time(since) + delay).min(now + delay);
+        let delay = length(task);
+        let start_at = backoff::until(task)
+            .or_else(|| since.map(|since| to_system_time(since) + delay))
+            .unwrap_or(now + delay)
+            .min(now + delay);
         let predecessor = stopping(tables, &SlotKey::find(tables, task), &task.id);
         let wait_for = predecessor.map(|other| (other.id.clone(), now + OLD_TASK_TIMEOUT));
-        Self { start_at, wait_for, failed: is_dead(task) }
+        Self { start_at, wait_for, failed: is_dead(task), tell_at: None }
+    }
+}
+
+/// How long a task's start is delayed in all.
+fn length(task: &Task) -> Duration {
+    match backoff::until(task) {
+        Some(until) => until.duration_since(created_at(task)).unwrap_or_default(),
+        None => restart_delay(task),
     }
 }
 
@@ -85,6 +103,7 @@ mod tests {
             start_at: at(1005),
             wait_for: Some(("old".to_owned(), at(1060))),
             failed: true,
+            tell_at: None,
         };
         for (now, start_at, until) in [(1000, 1005, 1060), (1003, 1005, 1060), (10, 15, 70)] {
             // Without a policy of its own a task waits for five seconds.

@@ -9,6 +9,7 @@ use swarm_proto::v1::node_spec::Availability;
 use swarm_proto::v1::{Node, Service, Task, TaskState};
 
 use crate::dirty::{is_dirty, placement, suits};
+use crate::hold;
 use crate::plan::Plan;
 use crate::restart::Restarts;
 use crate::slot::SlotKey;
@@ -47,7 +48,10 @@ pub(crate) fn reconcile(
         }
     }
     // What remains is on nodes that are down, drained or gone.
-    by_node.values().for_each(|tasks| shut_down(plan, tasks));
+    for mut tasks in by_node.into_values() {
+        tasks.retain(|task| hold::until(plan.now, &plan.tables, service, task).is_none());
+        shut_down(plan, &tasks);
+    }
     updates.start(plan, restarts, service, &current);
 }
 

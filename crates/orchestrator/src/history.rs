@@ -1,21 +1,24 @@
 //! How often each slot was restarted, for policies that allow only so many restarts.
 //!
-//! Counted per specification version: an update starts anew. Rebuilt from the recorded tasks after a change of leader,
+//! Counted per specification version, and per iteration of a job: an update starts anew, and so does a schedule's tick. Rebuilt from the recorded tasks after a change of leader,
 //! which is why the reaper keeps one task more than a policy's attempts.
 //! Mirrors `instanceRestartInfo` of SwarmKit's `manager/orchestrator/restart` and the package `taskinit`.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use swarm_proto::timestamp::{to_duration, to_system_time};
+use swarm_proto::timestamp::to_duration;
 use swarm_proto::v1::restart_policy::RestartCondition;
 use swarm_proto::v1::service_spec::Mode;
-use swarm_proto::v1::{RestartPolicy, Service, Task, TaskState};
+use swarm_proto::v1::{RestartPolicy, Service, Task, TaskState, Version};
 use swarm_store::Tables;
 
 use crate::defaults::{restart_condition, restart_policy};
 use crate::slot::SlotKey;
-use crate::task::{mode, observed};
+use crate::task::{created_at, ended_at, mode, observed};
+
+/// A job's iteration, and the version of the specification: what restarts are counted anew for.
+type Generation = (u64, u64);
 
 /// The restarts of every slot whose policy limits them.
 #[derive(Debug, Default)]
@@ -25,7 +28,7 @@ pub(crate) struct History {
 
 #[derive(Debug, Default)]
 struct Restarts {
-    spec_version: u64,
+    generation: Generation,
     total: u64,
     /// When they happened; kept only where the policy has a window, and only as far back as it reaches.
     times: Vec<SystemTime>,
@@ -40,8 +43,9 @@ impl History {
         }
         let mut history = Self::default();
         for (slot, mut tasks) in slots {
-            let newest = tasks.iter().map(|task| version(task)).max().unwrap_or_default();
-            tasks.retain(|task| version(task) == newest);
+            let newest = tasks.iter().map(|task| generation(task)).max().unwrap_or_default();
+            // What was moved was not restarted.
+            tasks.retain(|task| generation(task) == newest && task.moved.is_none());
             tasks.sort_by_key(|task| created_at(task));
             for task in tasks.into_iter().skip(1) {
                 history.record(created_at(task), &slot, task);
@@ -56,8 +60,11 @@ impl History {
             return;
         }
         let restarts = self.slots.entry(slot.clone()).or_default();
-        if restarts.spec_version != version(replacement) {
-            *restarts = Restarts { spec_version: version(replacement), ..Restarts::default() };
+        if restarts.generation.0 > generation(replacement).0 {
+            return;
+        }
+        if restarts.generation != generation(replacement) {
+            *restarts = Restarts { generation: generation(replacement), ..Restarts::default() };
         }
         restarts.total += 1;
         if let Some(window) = window(replacement) {
@@ -87,7 +94,11 @@ impl History {
     /// How many restarts of the task's slot count against it.
     fn count(&self, task: &Task, service: &Service) -> u64 {
         let Some(restarts) = self.slots.get(&SlotKey::of(service, task)) else { return 0 };
-        if task.spec_version.is_some() && version(task) != restarts.spec_version {
+        if generation(task).0 < restarts.generation.0 {
+            // What is left of an older iteration, beside the one that counts now.
+            return u64::MAX;
+        }
+        if task.spec_version.is_some() && generation(task) != restarts.generation {
             return 0;
         }
         let (Some(window), Some(ended)) = (window(task), ended_at(task)) else {
@@ -115,16 +126,7 @@ fn window(task: &Task) -> Option<Duration> {
     (!window.is_zero()).then_some(window)
 }
 
-fn version(task: &Task) -> u64 {
-    task.spec_version.as_ref().map_or(0, |version| version.index)
-}
-
-fn ended_at(task: &Task) -> Option<SystemTime> {
-    let status = task.status.as_ref()?;
-    status.applied_at.as_ref().or(status.timestamp.as_ref()).map(to_system_time)
-}
-
-fn created_at(task: &Task) -> SystemTime {
-    let created = task.meta.as_ref().and_then(|meta| meta.created_at.as_ref());
-    created.map_or(SystemTime::UNIX_EPOCH, to_system_time)
+fn generation(task: &Task) -> Generation {
+    let index = |version: Option<&Version>| version.map_or(0, |version| version.index);
+    (index(task.job_iteration.as_ref()), index(task.spec_version.as_ref()))
 }

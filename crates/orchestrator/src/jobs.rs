@@ -11,13 +11,14 @@ use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::{
     Node, NodeStatus, ReplicatedJob, Service, Task, TaskState, Version, node_status,
 };
-use swarm_store::PORTION;
+use swarm_store::{PORTION, Tables};
 
 use crate::dirty::{placement, suits};
+use crate::options::cron::{Concurrency, concurrency};
 use crate::plan::Plan;
 use crate::restart::Restarts;
 use crate::slot::SlotKey;
-use crate::task::{availability, is_invalid, mode, observed, status_time};
+use crate::task::{availability, is_dead, is_invalid, mode, observed, status_time};
 
 /// New tasks that one plan holds of a job, as of a replicated service.
 const NEW_MAX: usize = 4 * PORTION;
@@ -30,6 +31,9 @@ pub(crate) fn reconcile_replicated(
     job: &ReplicatedJob,
 ) -> bool {
     let taken = taken_slots(plan, restarts, service);
+    if awaits_first(service) {
+        return true;
+    }
     let running = taken.values().filter(|running| **running).count() as u64;
     let allowed = job.total_completions.saturating_sub(taken.len() as u64);
     let count = job.max_concurrent.saturating_sub(running).min(allowed);
@@ -45,6 +49,9 @@ pub(crate) fn reconcile_replicated(
 /// Starts a task on every fit node that has none of this iteration.
 pub(crate) fn reconcile_global(plan: &mut Plan, restarts: &mut Restarts, service: &Service) {
     let taken = taken_slots(plan, restarts, service);
+    if awaits_first(service) {
+        return;
+    }
     let fit = |node: &&Arc<Node>| {
         suits(placement(service), node)
             && availability(node) == Availability::Active
@@ -92,16 +99,46 @@ fn taken_slots(plan: &mut Plan, restarts: &Restarts, service: &Service) -> BTree
     taken.collect()
 }
 
-/// The tasks of the newest iteration; those of older ones that still run are removed on the way.
+/// The tasks of the newest iteration; those of older ones that still run are removed on the way, unless the job's
+/// schedule lets them go on.
 fn current_tasks(plan: &mut Plan, service: &Service) -> Vec<Arc<Task>> {
     let tasks: Vec<_> = plan.tables.tasks_by_service(&service.id).cloned().collect();
     let newest = iteration(service);
     let (current, old): (Vec<_>, Vec<_>) =
         tasks.into_iter().partition(|task| task.job_iteration == Some(newest));
+    if concurrency(service.spec.as_ref()) == Some(Concurrency::Allow) {
+        return current;
+    }
     for task in old.iter().filter(|task| observed(task) <= TaskState::Running as i32) {
         plan.desire(&task.id, TaskState::Remove);
     }
     current
+}
+
+/// Whether nothing of a job is to run any more, and of its newest iteration nothing is to be started.
+pub(crate) fn is_over(tables: &Tables, service: &Service) -> bool {
+    let lives = |task: &Task| task.desired_state <= TaskState::Complete as i32 && !is_dead(task);
+    let mut slots = BTreeSet::new();
+    for task in tables.tasks_by_service(&service.id) {
+        if lives(task) {
+            return false;
+        }
+        if is_of_iteration(task, service) {
+            slots.insert(task.slot);
+        }
+    }
+    match mode(service) {
+        Some(Mode::ReplicatedJob(job)) => {
+            awaits_first(service) || slots.len() as u64 >= job.total_completions
+        }
+        _ => true,
+    }
+}
+
+/// Whether a job waits for the first tick of its schedule.
+fn awaits_first(service: &Service) -> bool {
+    let status = service.job_status.as_ref().and_then(|status| status.cron.as_ref());
+    status.is_some_and(|status| status.awaits_first)
 }
 
 /// The iteration that a job is in; the control service counts it up.

@@ -3,6 +3,7 @@
 //! ```text
 //! services, tasks, nodes, time ──► Enforcer     ──► tasks on nodes that no longer suit them: REJECTED
 //!                              ──► Orchestrator ──► tasks created, their desired states, update status of services
+//!                              ──► Cron         ──► iterations of jobs that have a schedule
 //!                              ──► Reaper       ──► tasks deleted that are only history
 //! ```
 //!
@@ -11,13 +12,19 @@
 //! handed in. Deliberately not here: choosing nodes (scheduler) and giving addresses (allocator).
 //! Mirrors SwarmKit's package `manager/orchestrator`.
 
+mod backoff;
+pub mod cron;
 mod defaults;
 mod delay;
 mod dirty;
+mod doubled;
+mod due;
 mod enforcer;
 mod global;
 mod history;
+mod hold;
 mod jobs;
+mod moves;
 pub mod options;
 mod orchestrator;
 mod plan;
@@ -28,10 +35,12 @@ mod returning;
 mod slot;
 mod task;
 mod update;
+mod waits;
 
 #[cfg(test)]
 mod tests;
 
+pub use cron::Cron;
 pub use enforcer::Enforcer;
 pub use orchestrator::Orchestrator;
 pub use reaper::Reaper;
@@ -45,6 +54,8 @@ pub fn control_loops(ids: impl Fn() -> IdSource) -> Vec<Box<dyn ControlLoop>> {
     vec![
         Box::new(Enforcer::default()),
         Box::new(Orchestrator::new(ids())),
+        // After the orchestrator, so that a job that goes on does not look as if it were over.
+        Box::new(Cron::default()),
         Box::new(Reaper::default()),
     ]
 }

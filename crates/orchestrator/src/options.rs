@@ -4,9 +4,21 @@
 //! a bad value before it is stored. A service may hold a bad value all the same, written by a stock manager: the loops
 //! then take the label as absent. Labels that no feature knows are their users' own.
 
+pub(crate) mod backoff;
+pub(crate) mod cron;
+mod drain;
+mod duration;
+pub(crate) mod loss;
+pub(crate) mod node_history;
+mod rebalance;
+mod value;
+
 use std::collections::HashMap;
 
-use swarm_proto::v1::ServiceSpec;
+use swarm_proto::v1::{NodeSpec, Service, ServiceSpec};
+
+pub(crate) use drain::Drain;
+pub(crate) use rebalance::Rebalance;
 
 /// A service's labels, by name.
 pub(crate) type Labels = HashMap<String, String>;
@@ -14,7 +26,8 @@ pub(crate) type Labels = HashMap<String, String>;
 /// A feature's reading of its labels, for what it refuses.
 type Check = fn(&ServiceSpec, &Labels) -> Result<(), OptionError>;
 
-const CHECKS: &[Check] = &[];
+const CHECKS: &[Check] =
+    &[backoff::check, cron::check, drain::check, loss::check, rebalance::check];
 
 /// A label that can't be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +41,12 @@ pub struct OptionError {
     pub problem: String,
 }
 
+impl OptionError {
+    fn new(name: &str, value: &str, problem: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), value: value.to_owned(), problem: problem.into() }
+    }
+}
+
 /// Refuses a service whose labels ask for what can't be done.
 ///
 /// # Errors
@@ -35,4 +54,20 @@ pub struct OptionError {
 pub fn check(spec: &ServiceSpec) -> Result<(), OptionError> {
     let Some(annotations) = &spec.annotations else { return Ok(()) };
     CHECKS.iter().try_for_each(|check| check(spec, &annotations.labels))
+}
+
+/// Logs what a service asks for in vain: a stock manager has let it in.
+pub(crate) fn tell(service: &Service) {
+    if let Some(Err(refused)) = service.spec.as_ref().map(check) {
+        tracing::warn!(service.id = service.id, %refused, "a label is not followed");
+    }
+}
+
+/// Refuses a node whose labels ask for what can't be done.
+///
+/// # Errors
+/// The first label that has a bad value.
+pub fn check_node(spec: &NodeSpec) -> Result<(), OptionError> {
+    let Some(annotations) = &spec.annotations else { return Ok(()) };
+    node_history::read(&annotations.labels).map(|_| ())
 }

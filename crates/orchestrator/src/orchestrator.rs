@@ -11,11 +11,14 @@ use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::{Node, Service, Task, TaskState};
 use swarm_store::{Change, ControlLoop, Delta, PORTION, Tables, Write};
 
+use crate::due::Due;
+use crate::moves::{self, Moves};
+use crate::options::Drain;
 use crate::plan::{Plan, first};
 use crate::restart::Restarts;
 use crate::task::{is_dead, is_down, is_invalid, mode, observed};
 use crate::update::{News, Updates};
-use crate::{global, jobs, replicated, returning};
+use crate::{doubled, global, hold, jobs, options, replicated, returning};
 
 /// Tasks that ended and services that one plan looks at: some milliseconds, as a new leader looks at all of them.
 const TASKS_MAX: usize = 1000;
@@ -25,6 +28,7 @@ const SERVICES_MAX: usize = 256;
 pub struct Orchestrator {
     restarts: Restarts,
     updates: Updates,
+    moves: Moves,
     services: BTreeSet<String>,
     /// Slots of services that are known to be empty: those of a large service are filled a portion at a time, without a
     /// look at all of its tasks for each.
@@ -37,6 +41,10 @@ pub struct Orchestrator {
     nodes: BTreeSet<String>,
     /// Nodes that were down and are back.
     returned: BTreeSet<String>,
+    /// Tasks whose node is down and that are taken to be alive, by when to look again.
+    held: Due,
+    /// Tasks that are back beside their replacements, by when these may go.
+    back: Due,
     /// Tasks of updated services that came up.
     came_up: BTreeSet<String>,
     /// Services with an update under way, and their tasks that changed.
@@ -50,12 +58,15 @@ impl Orchestrator {
         Self {
             restarts: Restarts::new(ids),
             updates: Updates::default(),
+            moves: Moves::default(),
             services: BTreeSet::new(),
             empty: BTreeMap::new(),
             deleted: BTreeSet::new(),
             tasks: BTreeSet::new(),
             nodes: BTreeSet::new(),
             returned: BTreeSet::new(),
+            held: Due::default(),
+            back: Due::default(),
             came_up: BTreeSet::new(),
             updating: BTreeMap::new(),
             is_behind: false,
@@ -71,11 +82,20 @@ impl ControlLoop for Orchestrator {
     fn resync(&mut self, now: SystemTime, tables: &Tables) {
         self.restarts.resync(now, tables);
         self.updates.clear();
+        self.moves.resync(now, tables);
         self.updating.clear();
         self.came_up.clear();
         self.empty.clear();
         self.nodes.clear();
         self.returned.clear();
+        self.held.clear();
+        self.back.clear();
+        tables.iter::<Service>().for_each(|service| options::tell(service));
+        for original in
+            tables.iter::<Service>().flat_map(|service| doubled::originals(tables, service))
+        {
+            self.back.add(now + doubled::SETTLING, &original);
+        }
         self.services = tables.iter::<Service>().map(|service| service.id.clone()).collect();
         self.tasks = tables
             .iter::<Task>()
@@ -87,11 +107,11 @@ impl ControlLoop for Orchestrator {
         self.deleted = services.filter(|id| tables.get::<Service>(id).is_none()).cloned().collect();
     }
 
-    fn observe(&mut self, _now: SystemTime, tables: &Tables, change: &Change) {
+    fn observe(&mut self, now: SystemTime, tables: &Tables, change: &Change) {
         match change {
-            Change::Service(delta) => self.observe_service(delta),
-            Change::Task(delta) => self.observe_task(tables, delta),
-            Change::Node(delta) => self.observe_node(tables, delta),
+            Change::Service(delta) => self.observe_service(now, tables, delta),
+            Change::Task(delta) => self.observe_task(now, tables, delta),
+            Change::Node(delta) => self.observe_node(now, tables, delta),
             _ => {}
         }
     }
@@ -100,12 +120,17 @@ impl ControlLoop for Orchestrator {
         let mut plan = Plan::new(now, tables);
         self.remove_deleted(&mut plan);
         self.take_back(&mut plan);
+        self.tasks.extend(self.held.expire(now));
         self.restart_tasks(&mut plan);
+        for original in self.back.expire(now) {
+            doubled::settle(&mut plan, &mut self.restarts, &original);
+        }
         let mut updating = std::mem::take(&mut self.updating);
         for (service, task) in self.restarts.expire(&mut plan) {
             updating.entry(service).or_default().insert(task);
         }
         self.reconcile(&mut plan);
+        self.moves.step(&mut plan, &mut self.restarts, &self.updates);
         for service in self.updates.due(now) {
             updating.entry(service).or_default();
         }
@@ -115,8 +140,10 @@ impl ControlLoop for Orchestrator {
         for (service, tasks) in updating {
             self.updates.step(&mut plan, &mut self.restarts, &service, News::Tasks(&tasks));
         }
-        self.is_behind =
-            !self.tasks.is_empty() || !self.services.is_empty() || self.updates.is_behind();
+        self.is_behind = !self.tasks.is_empty()
+            || !self.services.is_empty()
+            || self.updates.is_behind()
+            || self.moves.is_behind();
         plan.into_writes()
     }
 
@@ -125,14 +152,34 @@ impl ControlLoop for Orchestrator {
     }
 
     fn wakeup(&self) -> Option<SystemTime> {
-        self.restarts.wakeup().into_iter().chain(self.updates.wakeup()).min()
+        let own = [self.restarts.wakeup(), self.updates.wakeup(), self.moves.wakeup()];
+        let waits = [self.held.wakeup(), self.back.wakeup()];
+        own.into_iter().chain(waits).flatten().min()
     }
 }
 
 impl Orchestrator {
-    fn observe_service(&mut self, delta: &Delta<Service>) {
+    fn observe_service(&mut self, now: SystemTime, tables: &Tables, delta: &Delta<Service>) {
+        let before = delta.old.as_ref().map(|old| &old.spec);
+        if let Some(new) = delta.new.as_ref().filter(|new| before != Some(&new.spec)) {
+            options::tell(new);
+        }
+        self.moves.observe_service(now, delta);
+        let drain = |service: &Option<Arc<Service>>| service.as_ref().map(|it| Drain::of(it));
+        if drain(&delta.old) == Some(Drain::StartFirst)
+            && let Some(new) = delta.new.as_ref().filter(|new| Drain::of(new) != Drain::StartFirst)
+        {
+            // What drained nodes kept until now has to go.
+            let tasks = tables.tasks_by_service(&new.id).filter(|task| needs_look(tables, task));
+            self.tasks.extend(tasks.map(|task| task.id.clone()));
+        }
         match (&delta.old, &delta.new) {
-            (_, Some(new)) => {
+            (old, Some(new)) => {
+                if old.as_ref().is_some_and(|old| hold::is_shorter(old, new)) {
+                    let held = tables.tasks_by_service(&new.id);
+                    let held = held.filter(|task| needs_look(tables, task));
+                    self.tasks.extend(held.map(|task| task.id.clone()));
+                }
                 self.empty.remove(&new.id);
                 self.services.insert(new.id.clone());
             }
@@ -146,7 +193,8 @@ impl Orchestrator {
         }
     }
 
-    fn observe_task(&mut self, tables: &Tables, delta: &Delta<Task>) {
+    fn observe_task(&mut self, now: SystemTime, tables: &Tables, delta: &Delta<Task>) {
+        self.moves.observe_task(now, delta);
         let Some(task) = delta.new.as_ref().or(delta.old.as_ref()) else { return };
         self.restarts.observe_task(&task.id);
         if self.updates.is_running(&task.service_id) {
@@ -177,7 +225,7 @@ impl Orchestrator {
         }
     }
 
-    fn observe_node(&mut self, tables: &Tables, delta: &Delta<Node>) {
+    fn observe_node(&mut self, now: SystemTime, tables: &Tables, delta: &Delta<Node>) {
         let Some(node) = delta.new.as_ref().or(delta.old.as_ref()) else { return };
         if let (Some(old), Some(new)) = (&delta.old, &delta.new)
             && (&old.spec, &old.status, &old.description, old.role)
@@ -185,6 +233,7 @@ impl Orchestrator {
         {
             return;
         }
+        self.moves.observe_node(now, delta);
         if delta.new.as_ref().is_some_and(|new| !is_invalid(new)) {
             self.nodes.insert(node.id.clone());
             if delta.old.as_ref().is_some_and(|old| is_down(old)) {
@@ -214,7 +263,8 @@ impl Orchestrator {
     fn take_back(&mut self, plan: &mut Plan) {
         for id in std::mem::take(&mut self.returned) {
             if let Some(node) = plan.tables.get::<Node>(&id).cloned() {
-                returning::take_back(plan, &mut self.restarts, &self.updates, &node);
+                let back = returning::take_back(plan, &mut self.restarts, &self.updates, &node);
+                back.iter().for_each(|id| self.back.add(plan.now + doubled::SETTLING, id));
             }
         }
     }
@@ -229,8 +279,21 @@ impl Orchestrator {
             let Some(service) = plan.tables.get::<Service>(&task.service_id).cloned() else {
                 continue;
             };
+            if !self.updates.is_running(&service.id)
+                && !doubled::others(&plan.tables, &service, &task).is_empty()
+            {
+                self.restarts.forget(&task.id);
+                plan.desire(&task.id, TaskState::Shutdown);
+                continue;
+            }
+            if let Some(until) = hold::until(plan.now, &plan.tables, &service, &task) {
+                self.held.add(until, &task.id);
+                continue;
+            }
             match mode(&service) {
-                Some(Mode::Replicated(_)) => self.restarts.restart(plan, &service, &task),
+                Some(Mode::Replicated(_)) => {
+                    moves::replace(plan, &mut self.restarts, &service, &task);
+                }
                 Some(Mode::Global(_)) => global::restart(plan, &mut self.restarts, &service, &task),
                 Some(Mode::ReplicatedJob(_) | Mode::GlobalJob(_)) => {
                     jobs::restart(plan, &mut self.restarts, &service, &task);
@@ -314,8 +377,9 @@ fn is_wanted(task: &Task) -> bool {
 /// Whether a task that is to run cannot: it ended, or its node cannot keep it. A job's task that completed is no such.
 fn needs_look(tables: &Tables, task: &Task) -> bool {
     let loses_node = || {
+        let keeps = |node: &Node| !is_invalid(node) || moves::keeps(tables, node, task);
         !task.node_id.is_empty()
-            && tables.get::<Node>(&task.node_id).is_none_or(|node| is_invalid(node))
+            && tables.get::<Node>(&task.node_id).is_none_or(|node| !keeps(node))
     };
     is_wanted(task) && !has_completed_job(task) && (is_dead(task) || loses_node())
 }

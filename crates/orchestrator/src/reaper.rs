@@ -1,29 +1,33 @@
 //! The reaper: deletes tasks that are only history.
 //!
-//! Two kinds: tasks that are to be removed and have stopped (or never were on a node), and in each slot the oldest dead
-//! tasks beyond the history limit. What a job's newest iteration has completed, or given up, is its outcome and stays;
+//! Three kinds: tasks that are to be removed and have stopped (or never were on a node), in each slot the oldest dead
+//! tasks beyond the history limit, and on each node that is labelled so the oldest beyond its own limit. What a job's newest iteration has completed, or given up, is its outcome and stays;
 //! SwarmKit keeps all of all iterations. Mirrors SwarmKit's `manager/orchestrator/taskreaper`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use swarm_proto::v1::{Cluster, Service, Task, TaskState};
+use swarm_proto::v1::{Cluster, Node, Service, Task, TaskState};
 use swarm_store::{Change, ControlLoop, Tables, Write};
 
-use crate::defaults::TASK_HISTORY_LIMIT;
+use crate::defaults::{TASK_HISTORY_LIMIT, restart_policy};
 use crate::jobs;
+use crate::options::node_history::limit as limit_of;
 use crate::plan::first;
 use crate::slot::SlotKey;
 use crate::task::{is_dead, observed, status_time};
 
 /// Tasks and slots that one plan looks at: some milliseconds.
 const LOOKS_MAX: usize = 1000;
+/// Nodes with a limit of their own, each of which takes a look at all of its tasks.
+const NODES_MAX: usize = 100;
 
 /// The reaper's state: where tasks came, went or died since it last looked.
 #[derive(Debug, Default)]
 pub struct Reaper {
     slots: BTreeSet<SlotKey>,
+    nodes: BTreeSet<String>,
     tasks: BTreeSet<String>,
     is_behind: bool,
 }
@@ -57,6 +61,15 @@ impl ControlLoop for Reaper {
                     tables.iter::<Task>().for_each(|task| self.note(tables, task));
                 }
             }
+            Change::Node(delta) => {
+                let limit =
+                    |node: &Option<Arc<Node>>| node.as_ref().and_then(|node| limit_of(node));
+                if let Some(node) =
+                    delta.new.as_ref().filter(|_| limit(&delta.old) != limit(&delta.new))
+                {
+                    self.nodes.insert(node.id.clone());
+                }
+            }
             _ => {}
         }
     }
@@ -67,7 +80,10 @@ impl ControlLoop for Reaper {
         for slot in first(&mut self.slots, LOOKS_MAX) {
             deletable.extend(excess(tables, &slot));
         }
-        self.is_behind = !self.tasks.is_empty() || !self.slots.is_empty();
+        for node in first(&mut self.nodes, NODES_MAX) {
+            deletable.extend(excess_of_node(tables, &node, &deletable));
+        }
+        self.is_behind = !self.tasks.is_empty() || !self.slots.is_empty() || !self.nodes.is_empty();
         deletable.into_iter().map(Write::DeleteTask).collect()
     }
 
@@ -86,6 +102,10 @@ impl Reaper {
             self.tasks.insert(task.id.clone());
         } else if !task.service_id.is_empty() {
             self.slots.insert(SlotKey::find(tables, task));
+            let node = tables.get::<Node>(&task.node_id);
+            if is_dead(task) && node.is_some_and(|node| limit_of(node).is_some()) {
+                self.nodes.insert(task.node_id.clone());
+            }
         }
     }
 }
@@ -117,6 +137,41 @@ fn excess(tables: &Tables, slot: &SlotKey) -> Vec<String> {
     history.take(count).map(|task| task.id.clone()).collect()
 }
 
+/// The oldest dead tasks of a node beyond its limit, of those that are not `gone` already. The newest of a slot says what
+/// became of it, and stays; so do those from which the restarts of a limited policy are counted.
+fn excess_of_node(tables: &Tables, id: &str, gone: &BTreeSet<String>) -> Vec<String> {
+    let Some(limit) = tables.get::<Node>(id).and_then(|node| limit_of(node)) else {
+        return Vec::new();
+    };
+    let is_dead = |task: &&Arc<Task>| is_dead(task) && !gone.contains(&task.id);
+    let mut dead: Vec<_> = tables.tasks_by_node(id).filter(is_dead).collect();
+    let mut count = dead.len().saturating_sub(limit);
+    dead.sort_by_key(|task| status_time(task));
+    let mut excess = Vec::new();
+    for task in dead {
+        if count == 0 {
+            break;
+        }
+        if is_mere_history(tables, task) {
+            excess.push(task.id.clone());
+            count -= 1;
+        }
+    }
+    excess
+}
+
+/// Whether nothing is decided by a dead task any more.
+fn is_mere_history(tables: &Tables, task: &Task) -> bool {
+    let Some(service) = tables.get::<Service>(&task.service_id) else { return false };
+    let is_outcome = jobs::is_of_iteration(task, service) && jobs::is_complete(task);
+    let is_counted = restart_policy(task).is_some_and(|policy| policy.max_attempts > 0);
+    let has_newer = || {
+        let slot = SlotKey::of(service, task).tasks(tables);
+        slot.iter().any(|other| status_time(other) > status_time(task))
+    };
+    !is_outcome && !is_counted && has_newer()
+}
+
 /// How many tasks a slot may keep; none means all of them.
 fn limit(tables: &Tables, service: &Service) -> Option<usize> {
     let restart = service.spec.as_ref().and_then(|spec| spec.task.as_ref()?.restart.as_ref());
@@ -138,5 +193,5 @@ fn retention(cluster: &Cluster) -> Option<i64> {
 fn is_history(task: &Task) -> bool {
     is_dead(task)
         || (observed(task) < TaskState::Assigned as i32
-            && task.desired_state > TaskState::Running as i32)
+            && task.desired_state > TaskState::Complete as i32)
 }

@@ -5,9 +5,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use swarm_proto::v1::{Service, Task, TaskState};
+use swarm_proto::v1::{Node, Service, Task, TaskState};
 use swarm_store::PORTION;
 
+use crate::hold;
+use crate::moves;
 use crate::plan::Plan;
 use crate::restart::Restarts;
 use crate::slot::SlotKey;
@@ -43,7 +45,7 @@ pub(crate) fn reconcile(
         remove(plan, tasks);
     }
     if wanted < running.len() {
-        let mut order = by_worth(std::mem::take(&mut running));
+        let mut order = by_worth(plan, service, std::mem::take(&mut running));
         // With all that came before them.
         let surplus = order.split_off(wanted);
         for slot in
@@ -110,14 +112,24 @@ fn remove(plan: &mut Plan, tasks: &[Arc<Task>]) {
 }
 
 /// Orders slots so that the first are the best to keep: the first copies on each node before the second ones, so that
-/// what is kept is balanced; among equals those that run, then the lowest numbers.
-fn by_worth(slots: BTreeMap<u64, Slot>) -> Vec<Slot> {
+/// what is kept is balanced; among equals those that run, then the lowest numbers. What a drained node still has goes
+/// before all that, and before it what may not run any more, as its node is down.
+fn by_worth(plan: &Plan, service: &Service, slots: BTreeMap<u64, Slot>) -> Vec<Slot> {
     let mut slots: Vec<Slot> = slots.into_values().collect();
     slots.sort_by_key(|slot| !slot.iter().any(|task| observed(task) == TaskState::Running as i32));
     let mut copies: BTreeMap<String, usize> = BTreeMap::new();
+    let is_leaving = |task: &Arc<Task>| {
+        let node = plan.tables.get::<Node>(&task.node_id);
+        node.is_some_and(|node| moves::keeps(&plan.tables, node, task))
+    };
+    let mut rank = |slot: &Slot| match slot.iter().any(is_leaving) {
+        true => usize::MAX,
+        false => copy_on_node(&mut copies, slot),
+    };
     let mut ranked: Vec<(usize, Slot)> =
-        slots.into_iter().map(|slot| (copy_on_node(&mut copies, &slot), slot)).collect();
-    ranked.sort_by_key(|(copy, _)| *copy);
+        slots.into_iter().map(|slot| (rank(&slot), slot)).collect();
+    let is_held = |task: &Arc<Task>| hold::until(plan.now, &plan.tables, service, task).is_some();
+    ranked.sort_by_key(|(copy, slot)| (slot.iter().all(is_held), *copy));
     ranked.into_iter().map(|(_, slot)| slot).collect()
 }
 

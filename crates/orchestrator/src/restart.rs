@@ -16,12 +16,14 @@ use swarm_proto::id::IdSource;
 use swarm_proto::v1::{Node, Service, Task, TaskState, UpdateStatus, update_status};
 use swarm_store::Tables;
 
+use crate::backoff;
 use crate::defaults::restart_delay;
 use crate::delay::{Delay, OLD_TASK_TIMEOUT, stopping};
 use crate::history::History;
 use crate::plan::Plan;
 use crate::slot::SlotKey;
 use crate::task::{is_dead, is_down, is_invalid, is_runnable, is_stopped, new_task, status_time};
+use crate::waits::{self, TELL_AFTER};
 
 /// Replaces tasks. Its state is derived: what is delayed and what was restarted can be read from the tables again.
 pub(crate) struct Restarts {
@@ -114,7 +116,7 @@ impl Restarts {
         let lost =
             !task.node_id.is_empty() && node.is_none_or(|node| is_invalid(node)) && !is_dead(task);
         let gone = !task.node_id.is_empty() && node.is_none_or(|node| is_down(node));
-        let (predecessor, delay) = match self.delays.get_mut(&task.id) {
+        let (predecessor, delay, failures) = match self.delays.get_mut(&task.id) {
             Some(delay) if !lost => {
                 delay.failed = true;
                 return;
@@ -123,11 +125,15 @@ impl Restarts {
             Some(delay) => {
                 let rest = delay.start_at.duration_since(plan.now).unwrap_or_default();
                 let old = delay.wait_for.as_ref().and_then(|(old, _)| plan.tables.get::<Task>(old));
-                (old.cloned(), rest)
+                (old.cloned(), rest, backoff::failures_before(task))
             }
             None => {
-                let delay = if lost { Duration::ZERO } else { restart_delay(task) };
-                ((!gone).then(|| task.clone()), delay)
+                let (delay, failures) = match backoff::after(service, task) {
+                    _ if lost => (Duration::ZERO, backoff::failures_before(task)),
+                    Some(after) => after,
+                    None => (restart_delay(task), 0),
+                };
+                ((!gone).then(|| task.clone()), delay, failures)
             }
         };
         self.remove(&task.id);
@@ -138,6 +144,7 @@ impl Restarts {
         let replacement = Task {
             desired_state: TaskState::Ready as i32,
             job_iteration: task.job_iteration,
+            restart_backoff: backoff::mark(failures, plan.now + delay),
             ..self.new_task(plan, service, &SlotKey::of(service, task))
         };
         self.history.record(plan.now, &SlotKey::of(service, &replacement), &replacement);
@@ -158,14 +165,17 @@ impl Restarts {
         let wait_for = predecessor
             .filter(|task| !is_stopped(task) && !is_dead(task))
             .map(|task| (task.id.clone(), plan.now + OLD_TASK_TIMEOUT));
-        self.insert(id, Delay { start_at: plan.now + delay, wait_for, failed: false });
+        let start_at = plan.now + delay;
+        self.insert(id, Delay { start_at, wait_for, failed: false, tell_at: None });
         self.finish(plan, id);
     }
 
     /// Starts whatever was delayed and need not wait any longer; returns these tasks, after their services.
     pub(crate) fn expire(&mut self, plan: &mut Plan) -> Vec<(String, String)> {
         let mut ids = std::mem::take(&mut self.check);
-        ids.extend(self.due.iter().take_while(|(at, _)| *at <= plan.now).map(|(_, id)| id.clone()));
+        while self.due.first().is_some_and(|(at, _)| *at <= plan.now) {
+            ids.extend(self.due.pop_first().map(|(_, id)| id));
+        }
         let mut started = Vec::new();
         for id in ids {
             let service = plan.tables.get::<Task>(&id).map(|task| task.service_id.clone());
@@ -203,6 +213,7 @@ impl Restarts {
             if let Some(next) = delay.postponed(plan.now, &plan.tables) {
                 self.due.remove(&(delay.start_at, id.to_owned()));
                 self.due.insert((next, id.to_owned()));
+                self.tell(plan, &task);
                 return false;
             }
             if let Some(delay) = self.next_predecessor(plan, &task) {
@@ -226,13 +237,29 @@ impl Restarts {
         true
     }
 
+    /// Lets a task that waits say why, a little after it has come so far.
+    fn tell(&mut self, plan: &mut Plan, task: &Task) {
+        let Some(delay) = self.delays.get_mut(&task.id) else { return };
+        let told = task.status.as_ref().map_or("", |status| &*status.err);
+        let reason = waits::reason(plan.now, &plan.tables, task, delay);
+        let Some(reason) = reason.filter(|reason| reason != told) else { return };
+        let at = *delay.tell_at.get_or_insert(plan.now + TELL_AFTER);
+        if plan.now < at {
+            self.due.insert((at, task.id.clone()));
+            return;
+        }
+        delay.tell_at = None;
+        plan.update_task(&task.id, |task| task.status.get_or_insert_default().err = reason);
+    }
+
     /// A delay that waited for one task goes on where another of the slot has not stopped: an update that is superseded
     /// by the next leaves several behind.
     fn next_predecessor(&self, plan: &Plan, task: &Task) -> Option<Delay> {
         let delay = self.delays.get(&task.id)?;
         let (_, until) = delay.wait_for.as_ref().filter(|(_, until)| plan.now < *until)?;
         let next = stopping(&plan.tables, &SlotKey::find(&plan.tables, task), &task.id)?;
-        Some(Delay { wait_for: Some((next.id.clone(), *until)), ..delay.clone() })
+        let wait_for = Some((next.id.clone(), *until));
+        Some(Delay { wait_for, tell_at: None, ..delay.clone() })
     }
 
     fn insert(&mut self, id: &str, delay: Delay) {
@@ -250,6 +277,9 @@ impl Restarts {
             self.due.remove(&(until, id.to_owned()));
         }
         self.due.remove(&(delay.start_at, id.to_owned()));
+        if let Some(at) = delay.tell_at {
+            self.due.remove(&(at, id.to_owned()));
+        }
     }
 }
 

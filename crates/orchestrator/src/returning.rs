@@ -5,6 +5,9 @@
 //! the node ran on meanwhile, so stopping them for a replacement on the same node would be a failure of our own making.
 //! SwarmKit replaces them.
 //!
+//! A service may also prefer what comes back to a replacement that runs (`swarm.return=original`): then both run until
+//! that is settled (`doubled`).
+//!
 //! This is the one place where a desired state moves backward, and only as far as no agent can have seen: the node has
 //! not had a session since it was told to shut the task down. Should it have seen it all the same, the task ends, and is
 //! replaced as any other.
@@ -17,16 +20,24 @@ use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::{Node, Service, Task, TaskState};
 
 use crate::dirty::{is_dirty, placement, suits};
+use crate::doubled::{made_at, prefers_original};
 use crate::plan::Plan;
 use crate::restart::Restarts;
 use crate::slot::SlotKey;
 use crate::task::{availability, is_dead, is_invalid, is_runnable, mode, observed, status_time};
 use crate::update::Updates;
 
-/// Lets the tasks of a node that returned go on, where nothing took their place.
-pub(crate) fn take_back(plan: &mut Plan, restarts: &mut Restarts, updates: &Updates, node: &Node) {
+/// Lets the tasks of a node that returned go on, where nothing took their place, or is to have it; returns those beside
+/// which others run.
+pub(crate) fn take_back(
+    plan: &mut Plan,
+    restarts: &mut Restarts,
+    updates: &Updates,
+    node: &Node,
+) -> Vec<String> {
+    let mut doubled = Vec::new();
     if is_invalid(node) {
-        return;
+        return doubled;
     }
     let mut tasks: Vec<Arc<Task>> =
         plan.tables.tasks_by_node(&node.id).filter(|task| is_let_down(task)).cloned().collect();
@@ -53,15 +64,27 @@ pub(crate) fn take_back(plan: &mut Plan, restarts: &mut Restarts, updates: &Upda
             }
             _ => false,
         };
-        if !is_free {
+        let is_preferred = prefers_original(&service)
+            && !others.is_empty()
+            && others.iter().all(|other| made_at(other) >= made_at(&task));
+        if !is_free && !is_preferred {
             continue;
         }
+        let newest = others.iter().map(|other| made_at(other)).max();
         for other in others {
-            restarts.forget(&other.id);
-            plan.desire(&other.id, TaskState::Remove);
+            if is_free {
+                restarts.forget(&other.id);
+                plan.desire(&other.id, TaskState::Remove);
+            } else if Some(made_at(&other)) == newest {
+                doubled.push(task.id.clone());
+            } else {
+                // It came back as well, a generation later: what stands in for all of them stays until then.
+                plan.desire(&other.id, TaskState::Shutdown);
+            }
         }
         plan.update_task(&task.id, |task| task.desired_state = TaskState::Running as i32);
     }
+    doubled
 }
 
 /// Whether a task was to be shut down while its node was away, and may still run there.

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use swarm_proto::timestamp::from_system_time;
+use swarm_proto::timestamp::{from_system_time, to_system_time};
 use swarm_proto::v1::node_spec::Availability;
 use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::{
@@ -56,6 +56,17 @@ pub(crate) fn status_time(task: &Task) -> (i64, i32) {
     let status = task.status.as_ref();
     let time = status.and_then(|status| status.applied_at.as_ref().or(status.timestamp.as_ref()));
     time.map_or((i64::MIN, 0), |time| (time.seconds, time.nanos))
+}
+
+/// When a task's status came about, if that is known.
+pub(crate) fn ended_at(task: &Task) -> Option<SystemTime> {
+    let status = task.status.as_ref()?;
+    status.applied_at.as_ref().or(status.timestamp.as_ref()).map(to_system_time)
+}
+
+pub(crate) fn created_at(task: &Task) -> SystemTime {
+    let created = task.meta.as_ref().and_then(|meta| meta.created_at.as_ref());
+    created.map_or(SystemTime::UNIX_EPOCH, to_system_time)
 }
 
 /// A new task of `service` for `slot`, wanted to run.

@@ -24,6 +24,7 @@ use std::time::SystemTime;
 use swarm_proto::v1::update_status::UpdateState;
 use swarm_proto::v1::{Service, Task, TaskState, UpdateStatus};
 
+use crate::moves::Pair;
 use crate::plan::Plan;
 use crate::restart::Restarts;
 use crate::slot::SlotKey;
@@ -200,8 +201,13 @@ fn dirty_slots(plan: &Plan, service: &Service, slots: &[Vec<Arc<Task>>]) -> VecD
         2.. => 1,
         _ => 2,
     };
+    let is_dirty = |slot: &[Arc<Task>]| is_slot_dirty(&plan.tables, service, slot);
+    // A task that is being moved is no work for an update.
+    let is_moving = |slot: &[Arc<Task>]| {
+        Pair::among(slot).is_some() && !slot.iter().any(|task| is_dirty(slice::from_ref(task)))
+    };
     let mut dirty: Vec<_> =
-        slots.iter().filter(|slot| is_slot_dirty(&plan.tables, service, slot)).collect();
+        slots.iter().filter(|slot| is_dirty(slot) && !is_moving(slot)).collect();
     dirty.sort_by_key(order);
     dirty
         .into_iter()

@@ -1,6 +1,7 @@
 //! Placement constraints: `node.labels.zone == east`, `node.role != manager`.
 //!
 //! Parsed here for the scheduler, for the constraint enforcer and for the validation of service specifications.
+//! Those on services (`service.name != web`) are parsed here too and judged elsewhere (`affinity`).
 //! Mirrors SwarmKit's package `manager/constraint`: keys and values compare without regard to case, the name of a
 //! label with it; a key that means nothing matches no node.
 
@@ -9,10 +10,14 @@ use std::net::IpAddr;
 use swarm_proto::v1::{Node, NodeRole};
 use thiserror::Error;
 
+use crate::affinity::{Company, Selector};
+
 /// What a node's own label is called in constraints and placement preferences.
 const NODE_LABEL_PREFIX: &str = "node.labels.";
 /// What a label of the node's engine is called in constraints and placement preferences.
 const ENGINE_LABEL_PREFIX: &str = "engine.labels.";
+/// What a service's label is called in constraints, in the plural as nodes' labels are, or in the singular.
+const SERVICE_LABEL_PREFIXES: [&str; 2] = ["service.labels.", "service.label."];
 
 /// Why an expression is not a constraint. The texts are SwarmKit's.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -45,6 +50,8 @@ enum Key {
     Os,
     Architecture,
     Label(Label),
+    ServiceName,
+    ServiceLabel(String),
     Unknown,
 }
 
@@ -131,8 +138,20 @@ impl Constraint {
                 self.compare(platform.map_or("", |platform| platform.architecture.as_str()))
             }
             Key::Label(label) => self.compare(label.value(node)),
+            // What else runs on a node says nothing about the node itself.
+            Key::ServiceName | Key::ServiceLabel(_) => true,
             Key::Unknown => false,
         }
+    }
+
+    /// What is asked for of other services, if that is what this constraint is about.
+    pub(crate) fn company(&self) -> Option<Company> {
+        let services = match &self.key {
+            Key::ServiceName => Selector::name(&self.value),
+            Key::ServiceLabel(label) => Selector::label(label, &self.value),
+            _ => return None,
+        };
+        Some(Company { services, wanted: self.wanted })
     }
 
     fn compare(&self, actual: &str) -> bool {
@@ -165,6 +184,13 @@ impl Key {
         ];
         if let Some((_, key)) = KEYS.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(key)) {
             return key;
+        }
+        if key.eq_ignore_ascii_case("service.name") {
+            return Self::ServiceName;
+        }
+        let mut prefixes = SERVICE_LABEL_PREFIXES.into_iter();
+        if let Some(label) = prefixes.find_map(|prefix| strip_prefix_fold(key, prefix)) {
+            return Self::ServiceLabel(label.to_owned());
         }
         Label::parse(key).map_or(Self::Unknown, Self::Label)
     }
@@ -285,6 +311,11 @@ mod tests {
             ("node.unknown==1", false, false),
             ("node.unknown!=1", false, false),
             ("node.labels.==1", false, false),
+            ("service.name==web", true, true),
+            ("SERVICE.Labels.tier!=db", true, true),
+            ("service.label.tier!=db", true, true),
+            ("service.labels.==db", false, false),
+            ("service.id==x", false, false),
         ] {
             let constraint = Constraint::parse(expression).expect(expression);
             assert_eq!(constraint.matches(&node()), full, "{expression} on a full node");

@@ -10,6 +10,7 @@ use swarm_proto::v1::placement_preference::Preference;
 use swarm_proto::v1::port_config::PublishMode;
 use swarm_proto::v1::{Endpoint, Mount, Placement, Resources, Task, TaskSpec, mount, task_spec};
 
+use crate::affinity::Affinity;
 use crate::constraint::{self, Constraint, Label};
 use crate::failures::VersionedService;
 
@@ -25,7 +26,9 @@ pub(crate) struct Demand {
     /// (kind, pieces)
     pub(crate) generic: Vec<(String, i64)>,
     pub(crate) plugins: Plugins,
+    /// Those on the node itself.
     pub(crate) constraints: Vec<Constraint>,
+    pub(crate) affinity: Affinity,
     /// (operating system, architecture); empty means any.
     pub(crate) platforms: Vec<(String, String)>,
     pub(crate) host_ports: BTreeSet<HostPort>,
@@ -71,6 +74,12 @@ impl Demand {
         let spec = task.spec.as_deref().unwrap_or(&default);
         let reservations = reservations(task);
         let placement = spec.placement.as_ref();
+        // The control service has validated the constraints; as in SwarmKit, a malformed list filters nothing.
+        let mut constraints = placement
+            .and_then(|placement| constraint::parse(&placement.constraints).ok())
+            .unwrap_or_default();
+        let affinity = placement.map(|placement| Affinity::new(placement, &constraints));
+        constraints.retain(|constraint| constraint.company().is_none());
         Self {
             service: VersionedService {
                 service_id: task.service_id.clone(),
@@ -80,10 +89,8 @@ impl Demand {
             memory_bytes: reservations.map_or(0, |reservations| reservations.memory_bytes),
             generic: reservations.map(generic).unwrap_or_default(),
             plugins: plugins(task, spec),
-            // The control service has validated the constraints; as in SwarmKit, a malformed list filters nothing.
-            constraints: placement
-                .and_then(|placement| constraint::parse(&placement.constraints).ok())
-                .unwrap_or_default(),
+            constraints,
+            affinity: affinity.unwrap_or_default(),
             platforms: placement.map(platforms).unwrap_or_default(),
             host_ports: task.endpoint.as_ref().map(host_ports).unwrap_or_default(),
             max_replicas: placement.map_or(0, |placement| placement.max_replicas),

@@ -2,7 +2,9 @@
 //!
 //! The filters run in a fixed order and a node is counted at the first that refuses it; the explanation names the
 //! filters by how many nodes they refused. Order and texts are those of SwarmKit's `manager/scheduler/filter.go` and
-//! `pipeline.go`.
+//! `pipeline.go`; those on other services come last.
+
+use std::collections::BTreeMap;
 
 use swarm_proto::v1::node_spec::Availability;
 use swarm_proto::v1::node_status::State;
@@ -10,11 +12,12 @@ use swarm_proto::v1::{Node, PluginDescription};
 
 use crate::constraint;
 use crate::demand::{Demand, Needs, Plugins, architecture};
+use crate::neighbours::Around;
 use crate::node::NodeInfo;
 use crate::reason::Conflict;
 
 /// Why a node cannot take a task, in the order in which it is checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Refusal {
     NotReady,
     Resources,
@@ -23,20 +26,18 @@ pub(crate) enum Refusal {
     Platform,
     HostPort,
     MaxReplicas,
+    /// These must not be beside it, which are there.
+    Apart(String),
+    /// Another of its own service is there.
+    ApartFromOwn,
+    /// A service of this name is there that must not be beside it.
+    ApartBy(String),
+    /// These must be beside it, which are not there.
+    NotBeside(String),
 }
 
-const REFUSALS: [Refusal; 7] = [
-    Refusal::NotReady,
-    Refusal::Resources,
-    Refusal::Plugin,
-    Refusal::Constraint,
-    Refusal::Platform,
-    Refusal::HostPort,
-    Refusal::MaxReplicas,
-];
-
 /// Checks what changes while tasks are being placed, and what does not.
-pub(crate) fn check(demand: &Demand, node: &NodeInfo) -> Result<(), Refusal> {
+pub(crate) fn check(demand: &Demand, around: &Around, node: &NodeInfo) -> Result<(), Refusal> {
     let demand_met = [
         (is_ready(&node.node), Refusal::NotReady),
         (has_resources(demand, node), Refusal::Resources),
@@ -62,7 +63,7 @@ pub(crate) fn check(demand: &Demand, node: &NodeInfo) -> Result<(), Refusal> {
     {
         return Err(Refusal::MaxReplicas);
     }
-    Ok(())
+    around.refusal(demand, node).map_or(Ok(()), Err)
 }
 
 /// Whether a node is ready and meets needs that do not depend on what runs on it.
@@ -73,36 +74,35 @@ pub(crate) fn suits(needs: &Needs, node: &Node) -> bool {
         && has_platform(&needs.platforms, node)
 }
 
-/// Checks again what placing tasks of the same demand can change; the node has passed [`check`] before, or [`suits`].
-pub(crate) fn check_again(demand: &Demand, node: &NodeInfo) -> bool {
+/// Checks again what placing tasks of the same demand can change, and what [`suits`] doesn't know; the node has passed
+/// [`check`] before, or [`suits`].
+pub(crate) fn check_again(demand: &Demand, around: &Around, node: &NodeInfo) -> bool {
     has_resources(demand, node)
         && !demand.host_ports.iter().any(|port| node.uses_port(*port))
         && (demand.max_replicas == 0
             || node.active_of(&demand.service.service_id) < demand.max_replicas)
+        && around.refusal(demand, node).is_none()
 }
 
 /// Says why none of `nodes` can take a task with this demand; empty where there is no node at all.
-pub(crate) fn explain<'a>(demand: &Demand, nodes: impl Iterator<Item = &'a NodeInfo>) -> String {
-    let mut counts = REFUSALS.map(|refusal| (refusal, 0_usize));
-    for node in nodes {
-        if let Err(refused) = check(demand, node)
-            && let Some((_, count)) = counts.iter_mut().find(|(refusal, _)| *refusal == refused)
-        {
-            *count += 1;
-        }
+pub(crate) fn explain<'a>(
+    demand: &Demand,
+    around: &Around,
+    nodes: impl Iterator<Item = &'a NodeInfo>,
+) -> String {
+    let mut counts: BTreeMap<Refusal, usize> = BTreeMap::new();
+    for refusal in nodes.filter_map(|node| check(demand, around, node).err()) {
+        *counts.entry(refusal).or_default() += 1;
     }
+    let mut counts: Vec<_> = counts.into_iter().collect();
     // Stable: filters that refused equally many nodes stay in the order of checking.
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let texts: Vec<_> = counts
-        .iter()
-        .filter(|(_, count)| *count > 0)
-        .map(|(refusal, count)| refusal.text(*count))
-        .collect();
+    let texts: Vec<_> = counts.iter().map(|(refusal, count)| refusal.text(*count)).collect();
     texts.join("; ")
 }
 
 impl Refusal {
-    fn text(self, count: usize) -> String {
+    fn text(&self, count: usize) -> String {
         let nodes = if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") };
         match self {
             Self::NotReady => format!("{nodes} not available for new tasks"),
@@ -112,6 +112,10 @@ impl Refusal {
             Self::Platform => format!("unsupported platform on {nodes}"),
             Self::HostPort => format!("{} on {nodes}", Conflict::HostPort),
             Self::MaxReplicas => Conflict::MaxReplicas.to_string(),
+            Self::Apart(services) => format!("kept apart from {services} on {nodes}"),
+            Self::ApartFromOwn => format!("{} on {nodes}", Conflict::OwnService),
+            Self::ApartBy(service) => format!("kept apart by service {service} on {nodes}"),
+            Self::NotBeside(services) => format!("not beside {services} on {nodes}"),
         }
     }
 }

@@ -8,6 +8,8 @@
 //! Deliberately not here: creating and replacing tasks (orchestrator), addresses and ports (allocator).
 //! Mirrors SwarmKit's packages `manager/scheduler`, `manager/constraint` and `api/genericresource`.
 
+pub mod affinity;
+pub mod balance;
 pub mod constraint;
 pub mod generic;
 pub mod reason;
@@ -16,6 +18,7 @@ mod decision;
 mod demand;
 mod failures;
 mod filter;
+mod neighbours;
 mod node;
 mod nodes;
 mod placing;

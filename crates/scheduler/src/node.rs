@@ -22,11 +22,20 @@ pub(crate) struct NodeInfo {
     pub(crate) failures: Failures,
     /// Tasks that are to run here, of all services.
     pub(crate) active: u64,
-    active_by_service: HashMap<String, u64>,
+    by_service: HashMap<String, Count>,
     /// How many tasks use a port: briefly more than one while one task replaces another.
     ports: BTreeMap<HostPort, u32>,
     /// The tasks as they are counted, by ID.
     tasks: HashMap<String, Arc<Task>>,
+}
+
+/// Tasks of one service.
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
+    /// Those that are to run.
+    active: u64,
+    /// With those that are to go and have not.
+    placed: u64,
 }
 
 impl NodeInfo {
@@ -58,12 +67,18 @@ impl NodeInfo {
 
     /// How many tasks of a service are to run here.
     pub(crate) fn active_of(&self, service_id: &str) -> u64 {
-        self.active_by_service.get(service_id).copied().unwrap_or_default()
+        self.by_service.get(service_id).map_or(0, |count| count.active)
+    }
+
+    /// How many tasks of a service are here, with those that were told to stop and have not.
+    pub(crate) fn placed_of(&self, service_id: &str) -> u64 {
+        self.by_service.get(service_id).map_or(0, |count| count.placed)
     }
 
     /// The services that have tasks that are to run here.
     pub(crate) fn services(&self) -> impl Iterator<Item = &str> {
-        self.active_by_service.keys().map(String::as_str)
+        let active = self.by_service.iter().filter(|(_, count)| count.active > 0);
+        active.map(|(service, _)| service.as_str())
     }
 
     pub(crate) fn uses_port(&self, port: HostPort) -> bool {
@@ -103,13 +118,15 @@ impl NodeInfo {
         for port in task.endpoint.iter().flat_map(host_ports) {
             *self.ports.entry(port).or_default() += 1;
         }
-        if is_active(task) {
-            self.active += 1;
-            match self.active_by_service.get_mut(&task.service_id) {
-                Some(count) => *count += 1,
-                None => {
-                    self.active_by_service.insert(task.service_id.clone(), 1);
-                }
+        let active = u64::from(is_active(task));
+        self.active += active;
+        match self.by_service.get_mut(&task.service_id) {
+            Some(count) => {
+                count.active += active;
+                count.placed += 1;
+            }
+            None => {
+                self.by_service.insert(task.service_id.clone(), Count { active, placed: 1 });
             }
         }
     }
@@ -130,13 +147,13 @@ impl NodeInfo {
                 }
             }
         }
-        if is_active(task) {
-            self.active = self.active.saturating_sub(1);
-            if let Some(count) = self.active_by_service.get_mut(&task.service_id) {
-                *count -= 1;
-                if *count == 0 {
-                    self.active_by_service.remove(&task.service_id);
-                }
+        let active = u64::from(is_active(task));
+        self.active = self.active.saturating_sub(active);
+        if let Some(count) = self.by_service.get_mut(&task.service_id) {
+            count.active -= active;
+            count.placed -= 1;
+            if count.placed == 0 {
+                self.by_service.remove(&task.service_id);
             }
         }
     }

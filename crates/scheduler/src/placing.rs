@@ -67,13 +67,14 @@ impl Scheduler {
                 };
                 let Some(info) = self.nodes.get(&node) else { return true };
                 let demand = Demand::new(task);
-                if filter::check(&demand, info).is_ok() {
+                let around = self.neighbours.around(tables, &self.nodes, &demand);
+                if filter::check(&demand, &around, info).is_ok() {
                     let assigned = Arc::new(assign(now, task, &demand, info, CONFIRMED));
                     self.nodes.count(&assigned);
                     writes.push(Write::UpdateTask(Box::new(Task::clone(&assigned))));
                     return false;
                 }
-                let reason = filter::explain(&demand, std::iter::once(info));
+                let reason = filter::explain(&demand, &around, std::iter::once(info));
                 writes.extend(refuse(now, task, reason));
                 true
             });
@@ -118,7 +119,8 @@ impl Scheduler {
         demand: &Arc<Demand>,
         writes: &mut Vec<Write>,
     ) -> Placing {
-        let mut spread = Spread::new(now, demand, &mut self.nodes);
+        let around = self.neighbours.around(tables, &self.nodes, demand);
+        let mut spread = Spread::new(now, demand, &around, &mut self.nodes);
         while let Some(id) = self.waiting.next(demand).cloned() {
             if writes.len() >= PLACED_MAX {
                 return Placing { is_all: false, checks: spread.checks() };
@@ -133,6 +135,12 @@ impl Scheduler {
                 }
             }
             self.waiting.remove(&id);
+            if around.is_first {
+                // It has chosen for the others.
+                let checks = spread.checks();
+                let rest = self.place(now, tables, demand, writes);
+                return Placing { checks: checks + rest.checks, ..rest };
+            }
         }
         let mut checks = spread.checks();
         if self.waiting.next(demand).is_some() {
@@ -150,7 +158,8 @@ impl Scheduler {
         demand: &Arc<Demand>,
         writes: &mut Vec<Write>,
     ) {
-        let reason = no_suitable_node(&filter::explain(demand, self.nodes.values()));
+        let around = self.neighbours.around(tables, &self.nodes, demand);
+        let reason = no_suitable_node(&filter::explain(demand, &around, self.nodes.values()));
         self.give_up(now, tables, demand, &reason, writes);
     }
 

@@ -9,15 +9,18 @@ pub enum Conflict {
     HostPort,
     /// The service's limit of tasks a node.
     MaxReplicas,
+    /// The service's wish to be on no node twice.
+    OwnService,
 }
 
-const CONFLICTS: [Conflict; 2] = [Conflict::HostPort, Conflict::MaxReplicas];
+const CONFLICTS: [Conflict; 3] = [Conflict::HostPort, Conflict::MaxReplicas, Conflict::OwnService];
 
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::HostPort => "host-mode port already in use",
             Self::MaxReplicas => "max replicas per node limit exceed",
+            Self::OwnService => "kept apart from its own service",
         })
     }
 }

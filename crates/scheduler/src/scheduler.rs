@@ -15,6 +15,7 @@ use swarm_store::{Change, ControlLoop, Delta, Tables, Write};
 use crate::demand::Demand;
 use crate::failures::{Failures, VersionedService};
 use crate::filter;
+use crate::neighbours::Neighbours;
 use crate::node::{NodeInfo, is_active, is_placed, observed};
 use crate::nodes::Nodes;
 use crate::waiting::Waiting;
@@ -24,6 +25,7 @@ use crate::waiting::Waiting;
 pub struct Scheduler {
     pub(crate) nodes: Nodes,
     pub(crate) waiting: Waiting,
+    pub(crate) neighbours: Neighbours,
     /// Tasks that came with a node and wait for its being checked, by node.
     pub(crate) preassigned: BTreeMap<String, BTreeSet<String>>,
     /// Nodes to which such tasks came since the last plan.
@@ -32,6 +34,8 @@ pub struct Scheduler {
     pub(crate) unwanted: BTreeSet<String>,
     /// Nodes that may have room which they had not at the last plan.
     touched: BTreeSet<String>,
+    /// Whether what services say of each other changed, so that any node may have room.
+    has_new_rules: bool,
     /// Groups that may have room again.
     pub(crate) hopeful: BTreeSet<Arc<Demand>>,
     /// When reasons that are in doubt are told anew; none means at once.
@@ -51,6 +55,7 @@ impl ControlLoop for Scheduler {
             let failures = before.get(&node.id).map(|info| info.failures.clone());
             self.nodes.insert(node.clone(), failures.unwrap_or_default(), placed(tables, &node.id));
         }
+        self.neighbours = Neighbours::new(tables);
         for task in tables.iter::<Task>() {
             self.enqueue(task);
         }
@@ -60,6 +65,7 @@ impl ControlLoop for Scheduler {
         match change {
             Change::Node(delta) => self.observe_node(tables, delta),
             Change::Task(delta) => self.observe_task(now, tables, delta),
+            Change::Service(delta) => self.has_new_rules |= self.neighbours.observe(tables, delta),
             _ => {}
         }
     }
@@ -67,15 +73,20 @@ impl ControlLoop for Scheduler {
     fn plan(&mut self, now: SystemTime, tables: &Tables) -> Vec<Write> {
         let mut writes = Vec::new();
         let touched = std::mem::take(&mut self.touched);
+        if std::mem::take(&mut self.has_new_rules) {
+            self.unchecked.extend(self.preassigned.keys().cloned());
+            self.hopeful.extend(self.waiting.hopeful(|_| true));
+            self.waiting.doubt_reasons();
+        }
         self.end_unwanted(now, tables, &mut writes);
         self.confirm_preassigned(now, tables, &touched, &mut writes);
         if !touched.is_empty() {
             let nodes: Vec<&NodeInfo> =
                 touched.iter().filter_map(|id| self.nodes.get(id)).collect();
-            self.hopeful
-                .extend(self.waiting.hopeful(|demand| {
-                    nodes.iter().any(|node| filter::check(demand, node).is_ok())
-                }));
+            self.hopeful.extend(self.waiting.hopeful(|demand| {
+                let around = self.neighbours.around(tables, &self.nodes, demand);
+                nodes.iter().any(|node| filter::check(demand, &around, node).is_ok())
+            }));
             self.waiting.doubt_reasons();
         }
         self.place_groups(now, tables, &mut writes);
@@ -124,6 +135,15 @@ impl Scheduler {
         }
         if let Some(old) = delta.old.as_ref().filter(|old| gives_room(old, delta.new.as_deref())) {
             self.touched.insert(old.node_id.clone());
+            // The next of those that keep together may go anywhere.
+            self.has_new_rules |= self.neighbours.is_sought(tables, &old.service_id, &self.waiting)
+                && self.nodes.with_service(&old.service_id).next().is_none();
+        }
+        if let Some(new) = delta.new.as_ref().filter(|new| is_company(new))
+            && !delta.old.as_ref().is_some_and(|old| is_company(old))
+            && self.neighbours.is_sought(tables, &new.service_id, &self.waiting)
+        {
+            self.touched.insert(new.node_id.clone());
         }
     }
 
@@ -184,6 +204,11 @@ fn placed<'a>(tables: &'a Tables, node_id: &str) -> impl Iterator<Item = &'a Arc
 /// its service's.
 fn gives_room(old: &Task, new: Option<&Task>) -> bool {
     is_placed(old) && new.is_none_or(|new| !is_placed(new) || (is_active(old) && !is_active(new)))
+}
+
+/// Whether others can be beside this task.
+fn is_company(task: &Task) -> bool {
+    is_placed(task) && is_active(task)
 }
 
 /// Whether a task that waits was only told why.

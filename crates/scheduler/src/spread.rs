@@ -6,7 +6,8 @@
 //!
 //! Without preferences there is one leaf, whose nodes come to its heap as they are needed: those that have tasks of the
 //! service at once, all others in the order of their load, which is kept ready. So a service of three tasks costs a look
-//! at three nodes that fit, not at a hundred thousand.
+//! at three nodes that fit, not at a hundred thousand. One that must be beside another is looked for where that other is.
+//! What a service would rather have beside it, or not, comes before its spread, within a branch.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -15,6 +16,7 @@ use std::time::SystemTime;
 use crate::constraint::Label;
 use crate::demand::Demand;
 use crate::filter;
+use crate::neighbours::Around;
 use crate::node::NodeInfo;
 use crate::nodes::{Nodes, Place};
 
@@ -22,6 +24,7 @@ use crate::nodes::{Nodes, Place};
 pub(crate) struct Spread<'a> {
     now: SystemTime,
     demand: &'a Demand,
+    around: &'a Around,
     root: Branch,
     untried: Untried,
     checks: usize,
@@ -49,16 +52,31 @@ struct Branch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     failures: usize,
+    /// Preferences that are not met.
+    unmet: usize,
     active_of_service: u64,
     active: u64,
     place: Place,
 }
 
 impl<'a> Spread<'a> {
-    pub(crate) fn new(now: SystemTime, demand: &'a Demand, nodes: &mut Nodes) -> Self {
+    pub(crate) fn new(
+        now: SystemTime,
+        demand: &'a Demand,
+        around: &'a Around,
+        nodes: &mut Nodes,
+    ) -> Self {
         let root = Branch::default();
-        let mut spread = Self { now, demand, root, untried: Untried::None, checks: 0 };
-        if demand.spread.is_empty() {
+        let mut spread = Self { now, demand, around, root, untried: Untried::None, checks: 0 };
+        if demand.spread.is_empty()
+            && let Some(places) = around.candidates(nodes)
+        {
+            for (place, info) in
+                places.into_iter().filter_map(|place| Some((place, nodes.at(place)?)))
+            {
+                spread.try_node(place, info);
+            }
+        } else if demand.spread.is_empty() && !around.has_preferences() {
             nodes.sort_for(demand);
             for place in nodes.with_service(&demand.service.service_id) {
                 if let Some(info) = nodes.at(place) {
@@ -91,7 +109,7 @@ impl<'a> Spread<'a> {
     /// The node has got its task; it goes on being a choice where it has room for another.
     pub(crate) fn put_back(&mut self, place: Place, nodes: &Nodes) {
         if let Some(info) = nodes.at(place)
-            && filter::check_again(self.demand, info)
+            && filter::check_again(self.demand, self.around, info)
         {
             let rank = self.rank(place, info);
             self.leaf(info, 0).heap.push(Reverse(rank));
@@ -118,7 +136,7 @@ impl<'a> Spread<'a> {
                 continue;
             }
             self.checks += 1;
-            if filter::check_again(self.demand, info) {
+            if filter::check_again(self.demand, self.around, info) {
                 return Some(place);
             }
         }
@@ -127,7 +145,7 @@ impl<'a> Spread<'a> {
 
     fn try_node(&mut self, place: Place, info: &NodeInfo) {
         self.checks += 1;
-        let fits = filter::check(self.demand, info).is_ok();
+        let fits = filter::check(self.demand, self.around, info).is_ok();
         // Without preferences, nodes that do not fit have no say in anything.
         if fits || !self.demand.spread.is_empty() {
             let rank = self.rank(place, info);
@@ -152,6 +170,7 @@ impl<'a> Spread<'a> {
     fn rank(&self, place: Place, info: &NodeInfo) -> Rank {
         Rank {
             failures: info.failures.weight(self.now, &self.demand.service),
+            unmet: self.around.unmet(info),
             active_of_service: info.active_of(&self.demand.service.service_id),
             active: info.active,
             place,

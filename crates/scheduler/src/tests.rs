@@ -1,5 +1,6 @@
 //! Tables of placements: nodes and tasks in, who went where or why not out.
 
+mod affinity;
 mod properties;
 
 use std::collections::BTreeMap;

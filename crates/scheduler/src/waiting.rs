@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::affinity::Selector;
 use crate::demand::Demand;
 use hashbrown::HashMap;
 
@@ -18,6 +19,8 @@ pub(crate) struct Waiting {
     fresh: BTreeSet<Arc<Demand>>,
     /// Stuck groups whose reason may no longer be the truth.
     stale: BTreeSet<Arc<Demand>>,
+    /// Beside whom groups must be, with how many of them.
+    sought: BTreeMap<Selector, usize>,
 }
 
 /// Tasks of one demand.
@@ -40,7 +43,12 @@ impl Waiting {
         self.remove(id);
         let demand = match self.groups.get_key_value(&demand) {
             Some((known, _)) => known.clone(),
-            None => Arc::new(demand),
+            None => {
+                for selector in demand.affinity.sought() {
+                    *self.sought.entry(selector.clone()).or_default() += 1;
+                }
+                Arc::new(demand)
+            }
         };
         self.of.insert(id.to_owned(), demand.clone());
         self.groups.entry(demand.clone()).or_default().fresh.insert(id.to_owned());
@@ -59,8 +67,25 @@ impl Waiting {
             if group.stuck.is_empty() {
                 self.groups.remove(&demand);
                 self.stale.remove(&demand);
+                self.forget_sought(&demand);
             }
         }
+    }
+
+    fn forget_sought(&mut self, demand: &Demand) {
+        for selector in demand.affinity.sought() {
+            if let Some(count) = self.sought.get_mut(selector) {
+                *count -= 1;
+                if *count == 0 {
+                    self.sought.remove(selector);
+                }
+            }
+        }
+    }
+
+    /// Beside whom groups must be.
+    pub(crate) fn sought(&self) -> &BTreeMap<Selector, usize> {
+        &self.sought
     }
 
     /// Groups that were never judged, `max` at most.

@@ -1,8 +1,11 @@
 //! Clients: each changes objects of its own, one request at a time, and remembers what it was told.
 
+mod labels;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use swarm_orchestrator::cron;
 use swarm_proto::timestamp::from_system_time;
 use swarm_proto::v1::endpoint_spec::ResolutionMode;
 use swarm_proto::v1::node_spec::Availability;
@@ -13,19 +16,25 @@ use swarm_proto::v1::update_config::FailureAction;
 use swarm_proto::v1::update_status::UpdateState;
 use swarm_proto::v1::{
     Annotations, ContainerSpec, EndpointSpec, GlobalJob, GlobalService, JobStatus, Node, NodeSpec,
-    PortConfig, ReplicatedJob, ReplicatedService, RestartPolicy, Service, ServiceSpec, TaskSpec,
-    UpdateConfig, UpdateStatus, Version, task_spec,
+    Placement, PortConfig, ReplicatedJob, ReplicatedService, RestartPolicy, Service, ServiceSpec,
+    TaskSpec, UpdateConfig, UpdateStatus, Version, task_spec,
 };
 use swarm_store::{Error, Transaction};
 
+use crate::checks::moves::REBALANCE_LABEL;
 use crate::checks::{Key, REVISION_LABEL};
 use crate::random::Random;
 
 /// Services of a client.
-const SERVICES: usize = 7;
+const SERVICES: usize = 8;
+/// The one that is on no node twice, and the one that is on one node.
+const APART: usize = 0;
+const TOGETHER: usize = 1;
 /// The one that has a port of the node, the one that runs on every node, the jobs, and the one that is often updated to
 /// something that fails.
 const WITH_PORT: usize = 2;
+/// The ones that ask to be rebalanced, and drained without a gap.
+const MOVED: [usize; 3] = [7, WITH_PORT, FLAKY];
 const GLOBAL: usize = 3;
 const JOB: usize = 4;
 const GLOBAL_JOB: usize = 5;
@@ -45,6 +54,8 @@ pub(crate) struct Client {
     specs: BTreeMap<String, ServiceSpec>,
     pub(crate) waiting: Option<Waiting>,
     revision: u64,
+    /// Whether it asks for what Docker does not know.
+    has_labels: bool,
 }
 
 /// A request that is out.
@@ -72,8 +83,8 @@ enum What {
 }
 
 impl Client {
-    pub(crate) fn new(id: usize, nodes: Vec<String>, workers: usize) -> Self {
-        Self { id, nodes, workers, specs: BTreeMap::new(), waiting: None, revision: 0 }
+    pub(crate) fn new(id: usize, nodes: Vec<String>, workers: usize, has_labels: bool) -> Self {
+        Self { id, nodes, workers, specs: BTreeMap::new(), waiting: None, revision: 0, has_labels }
     }
 
     /// The next wish.
@@ -100,7 +111,10 @@ impl Client {
             }
             Some(_) if number == FLAKY && random.chance(200) => What::RollBack,
             before => {
-                let spec = self.spec(before.cloned(), &name, number, revision, random);
+                let mut spec = self.spec(before.cloned(), &name, number, revision, random);
+                if self.has_labels {
+                    labels::add(&mut spec, self.id, number, random);
+                }
                 self.specs.insert(name.clone(), spec.clone());
                 What::Put(Box::new(spec))
             }
@@ -125,7 +139,7 @@ impl Client {
             self.revision += 1;
             let revision = self.revision;
             if let (Key::Service(name), What::Put(spec)) = (&key, &mut what) {
-                spec.annotations = Some(annotations(name, revision));
+                spec.annotations = Some(annotations(name, FLAKY, revision));
             }
             Wish { key, revision, what }
         };
@@ -144,12 +158,17 @@ impl Client {
         // More replicas of a port of the node than nodes would wait for ever, and updates of theirs with them: an
         // update goes on when what it started runs, in SwarmKit as here.
         let has_port = number == WITH_PORT;
-        let replicas_max = if has_port { self.workers } else { REPLICAS_MAX };
+        let is_once_a_node = has_port || number == APART;
+        let replicas_max = if is_once_a_node { self.workers } else { REPLICAS_MAX };
         let replicas = random.below(replicas_max + 1) as u64;
         // The last service of each client has a port of the node, so that two replicas never share one.
         let port = has_port.then(|| 8000 + self.id as u32);
         let mut spec = before.unwrap_or_else(|| fresh(port, number, random));
-        spec.annotations = Some(annotations(name, revision));
+        spec.annotations = Some(annotations(name, number, revision));
+        if number == FLAKY {
+            let labels = &mut spec.annotations.get_or_insert_default().labels;
+            labels.insert("swarm.restart.backoff".to_owned(), "20s".to_owned());
+        }
         match (random.below(2), number) {
             (0, JOB) => spec.mode = Some(job(random)),
             (0, number) if ![GLOBAL, GLOBAL_JOB].contains(&number) => {
@@ -164,12 +183,36 @@ impl Client {
                 spec.task = Some(task.into());
             }
         }
+        if let Some(constraint) = company(name, number)
+            && let Some(task) = spec.task.take()
+        {
+            let placement = Placement { constraints: vec![constraint], ..Placement::default() };
+            let task = TaskSpec { placement: Some(placement), ..TaskSpec::clone(&task) };
+            spec.task = Some(task.into());
+        }
         spec
     }
 }
 
-fn annotations(name: &str, revision: u64) -> Annotations {
-    let labels = [(REVISION_LABEL.to_owned(), revision.to_string())].into_iter().collect();
+/// What a service wants to be beside, or not.
+fn company(name: &str, number: usize) -> Option<String> {
+    match number {
+        APART => Some(format!("service.name!={name}")),
+        TOGETHER => Some(format!("service.name=={name}")),
+        _ => None,
+    }
+}
+
+fn annotations(name: &str, number: usize, revision: u64) -> Annotations {
+    let revision = revision.to_string();
+    let moved = [
+        (REBALANCE_LABEL, "true"),
+        ("swarm.rebalance.cooldown", "3s"),
+        ("swarm.drain", "start-first"),
+    ];
+    let moved = moved.into_iter().filter(|_| MOVED.contains(&number));
+    let labels = moved.chain([(REVISION_LABEL, revision.as_str())]);
+    let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     Annotations { name: name.to_owned(), labels, ..Annotations::default() }
 }
 
@@ -286,7 +329,7 @@ impl Wish {
                 let mut node = Node::clone(node);
                 let spec = node.spec.get_or_insert_with(NodeSpec::default);
                 spec.availability = availability.into();
-                spec.annotations = Some(annotations("", self.revision));
+                spec.annotations = Some(annotations("", GLOBAL, self.revision));
                 transaction.update(node)
             }
             _ => Ok(()),
@@ -304,7 +347,8 @@ fn put(
         let spec_version = Some(Version::default());
         let is_job = matches!(spec.mode, Some(Mode::ReplicatedJob(_) | Mode::GlobalJob(_)));
         let job_iteration = Some(Version::default());
-        let job_status = is_job.then(|| JobStatus { job_iteration, ..JobStatus::default() });
+        let cron = cron::of_new_job(&spec);
+        let job_status = is_job.then(|| JobStatus { job_iteration, cron, ..JobStatus::default() });
         return transaction.create(Service {
             id,
             spec: Some(spec),
@@ -315,11 +359,12 @@ fn put(
     };
     let mut service = Service::clone(service);
     let version = service.meta.as_ref().and_then(|meta| meta.version).unwrap_or_default();
+    let runs_job = cron::runs_job(service.spec.as_ref(), &spec, false);
     service.previous_spec = service.spec.replace(spec);
     service.previous_spec_version = service.spec_version.replace(version);
     service.update_status = None;
-    if let Some(status) = &mut service.job_status {
-        status.job_iteration.get_or_insert_default().index += 1;
+    if let Some(status) = service.job_status.as_mut().filter(|_| runs_job) {
+        cron::begin_run(status, transaction.now());
     }
     transaction.update(service)
 }

@@ -11,12 +11,13 @@ use swarm_sim::{Bug, Options, Report, run};
 const USAGE: &str = "\
 Simulates whole clusters in one thread, each from a seed.
 
-Usage: swarm-sim [--seeds FROM..[TO] | --seed N] [--seconds N] [--bug NAME] [--keep-going] [--quiet]
+Usage: swarm-sim [--seeds FROM..[TO] | --seed N] [--seconds N] [--bug NAME] [--labels] [--keep-going] [--quiet]
 
   --seeds FROM..TO  Runs these seeds, or all from FROM on until it is stopped; 0..20 where nothing is asked for
   --seed N          Replays one seed, and tells what happens on the standard error
   --seconds N       How long faults happen in each run, in virtual time; 60 where nothing is asked for
   --bug NAME        Plants a bug, to see it found
+  --labels          Lets clients ask for what Docker does not know, such as schedules
   --keep-going      Goes on after a failure
   --quiet           Replays without telling";
 
@@ -77,6 +78,7 @@ fn wanted(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Wanted>
             "--bug" => {
                 wanted.options.bug = Some(value()?.parse::<Bug>().map_err(anyhow::Error::msg)?);
             }
+            "--labels" => wanted.options.has_labels = true,
             "--keep-going" => wanted.keeps_going = true,
             "--quiet" => wanted.options.is_loud = false,
             _ => bail!("{USAGE}"),

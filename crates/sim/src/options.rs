@@ -21,11 +21,13 @@ pub enum Bug {
     AdmitAnybody,
     /// The scheduler is not shown which ports tasks publish.
     BlindToPorts,
+    /// A schedule's tick starts a job, and is not noted. Shows only with [`Options::has_labels`].
+    ForgetTick,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::AcknowledgeBeforeFlush,
         Self::ForgetVote,
         Self::DropStatus,
@@ -33,6 +35,7 @@ impl Bug {
         Self::SendToWrongNode,
         Self::AdmitAnybody,
         Self::BlindToPorts,
+        Self::ForgetTick,
     ];
 }
 
@@ -55,6 +58,8 @@ pub struct Options {
     pub calm_max: Duration,
     /// The planted bug.
     pub bug: Option<Bug>,
+    /// Whether clients ask for what Docker does not know: schedules, holds, the return of originals.
+    pub has_labels: bool,
     /// Whether the trace is printed as it comes.
     pub is_loud: bool,
 }
@@ -65,6 +70,7 @@ impl Default for Options {
             stormy: Duration::from_secs(60),
             calm_max: Duration::from_secs(300),
             bug: None,
+            has_labels: false,
             is_loud: false,
         }
     }
@@ -75,6 +81,9 @@ impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.stormy != Self::default().stormy {
             write!(f, " --seconds {}", self.stormy.as_secs())?;
+        }
+        if self.has_labels {
+            write!(f, " --labels")?;
         }
         match self.bug {
             Some(bug) => write!(f, " --bug {bug:?}"),

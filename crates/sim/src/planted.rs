@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use swarm_proto::v1::{Endpoint, Task};
+use swarm_proto::v1::{Endpoint, Service, Task};
 use swarm_store::{Change, ControlLoop, Delta, Tables, Write};
 
 /// Loops that never see which ports tasks publish.
@@ -58,6 +58,51 @@ impl ControlLoop for Blind {
         for write in &mut writes {
             if let Write::UpdateTask(task) = write {
                 task.endpoint = tables.get::<Task>(&task.id).and_then(|task| task.endpoint.clone());
+            }
+        }
+        writes
+    }
+
+    fn wakeup(&self) -> Option<SystemTime> {
+        self.inner.wakeup()
+    }
+}
+
+/// Loops that don't note the ticks of schedules.
+pub(crate) fn forgetful(loops: Vec<Box<dyn ControlLoop>>) -> Vec<Box<dyn ControlLoop>> {
+    loops.into_iter().map(|inner| Box::new(Forgetful { inner }) as Box<dyn ControlLoop>).collect()
+}
+
+struct Forgetful {
+    inner: Box<dyn ControlLoop>,
+}
+
+impl ControlLoop for Forgetful {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn resync(&mut self, now: SystemTime, tables: &Tables) {
+        self.inner.resync(now, tables);
+    }
+
+    fn observe(&mut self, now: SystemTime, tables: &Tables, change: &Change) {
+        self.inner.observe(now, tables, change);
+    }
+
+    fn is_behind(&self) -> bool {
+        self.inner.is_behind()
+    }
+
+    fn plan(&mut self, now: SystemTime, tables: &Tables) -> Vec<Write> {
+        let mut writes = self.inner.plan(now, tables);
+        for write in &mut writes {
+            if let Write::UpdateService(service) = write
+                && let Some(was) = tables.get::<Service>(&service.id)
+                && let (Some(was), Some(is)) = (&was.job_status, &mut service.job_status)
+                && was.cron.as_ref().is_some_and(|was| was.last_tick.is_some())
+            {
+                is.cron.clone_from(&was.cron);
             }
         }
         writes

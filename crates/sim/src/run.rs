@@ -10,6 +10,7 @@ use swarm_store::Tables;
 
 use crate::checks::{difference, unconverged};
 use crate::client::Client;
+use crate::clock;
 use crate::manager::Manager;
 use crate::options::Options;
 use crate::seat::{machine_of, node_id};
@@ -157,7 +158,8 @@ fn lack(world: &mut World) -> Option<String> {
     let Some(leader) = world.leader() else { return Some("nobody leads".to_owned()) };
     let containers = world.containers();
     let tables = world.process(leader)?.tables();
-    unconverged(&tables, &containers)
+    clock::set(world.env.now, world.managers.get(&leader)?.ahead_ms);
+    unconverged(&tables, clock::now(), &containers)
 }
 
 /// All managers that are wanted are members, and hold the same state.

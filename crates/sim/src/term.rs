@@ -14,7 +14,7 @@ use crate::env::{Call, Env};
 use crate::group::Peers;
 use crate::net::ConnId;
 use crate::options::Bug;
-use crate::planted::blind;
+use crate::planted::{blind, forgetful};
 
 /// One term of leading.
 pub(crate) struct Term {
@@ -42,6 +42,9 @@ impl Term {
         store.attach_feed();
         let seeds = std::cell::RefCell::new(&mut env.random);
         let mut loops = swarm_orchestrator::control_loops(|| seeds.borrow_mut().ids());
+        if env.options.bug == Some(Bug::ForgetTick) {
+            loops = forgetful(loops);
+        }
         loops.extend(swarm_allocator::control_loops());
         let schedulers = swarm_scheduler::control_loops();
         let is_blind = env.options.bug == Some(Bug::BlindToPorts);

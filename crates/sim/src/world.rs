@@ -66,9 +66,9 @@ impl World {
         let nodes: Vec<String> = (1..=workers).map(|id| format!("w{id}")).collect();
         let mut world = Self {
             clients: vec![
-                Client::new(0, nodes.clone(), nodes.len()),
-                Client::new(1, Vec::new(), nodes.len()),
-                Client::new(2, Vec::new(), nodes.len()),
+                Client::new(0, nodes.clone(), nodes.len(), options.has_labels),
+                Client::new(1, Vec::new(), nodes.len(), options.has_labels),
+                Client::new(2, Vec::new(), nodes.len(), options.has_labels),
             ],
             operator: Operator::new(nodes, managers),
             managers: BTreeMap::new(),

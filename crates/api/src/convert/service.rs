@@ -107,13 +107,40 @@ pub(crate) fn service_json(service: &v1::Service) -> Result<wire::Service, ApiEr
         spec: service.spec.as_ref().map(service_spec_json).transpose()?.unwrap_or_default(),
         previous_spec: service.previous_spec.as_ref().map(service_spec_json).transpose()?,
         endpoint: service.endpoint.as_ref().map(endpoint_json).unwrap_or_default(),
-        update_status: service.update_status.as_ref().map(update_status_json),
-        service_status: None,
-        job_status: service.job_status.as_ref().map(|job| wire::JobStatus {
-            job_iteration: version_json(job.job_iteration.as_ref()),
-            last_execution: time_json(job.last_execution.as_ref()),
+        update_status: service.update_status.as_ref().map(update_status_json).or_else(|| {
+            let cron = service.job_status.as_ref()?.cron.as_ref()?;
+            Some(wire::UpdateStatus { message: ticks(cron)?, ..Default::default() })
         }),
+        service_status: None,
+        job_status: service.job_status.as_ref().map(job_status_json),
     })
+}
+
+/// Where a job stands in its schedule, as the one text of a service that the CLI shows and no user sets.
+fn ticks(cron: &v1::CronStatus) -> Option<String> {
+    let named = [
+        ("last tick", &cron.last_tick),
+        ("last skipped tick", &cron.last_skipped),
+        ("next tick", &cron.next_tick),
+    ];
+    let ticks: Vec<String> = named
+        .iter()
+        .filter_map(|(name, at)| Some(format!("{name} {}", time_json(Some(at.as_ref()?)))))
+        .collect();
+    (!ticks.is_empty()).then(|| ticks.join(", "))
+}
+
+fn job_status_json(job: &v1::JobStatus) -> wire::JobStatus {
+    let none = v1::CronStatus::default();
+    let cron = job.cron.as_ref().unwrap_or(&none);
+    let tick = |at: &Option<_>| at.as_ref().map(|at| time_json(Some(at)));
+    wire::JobStatus {
+        job_iteration: version_json(job.job_iteration.as_ref()),
+        last_execution: time_json(job.last_execution.as_ref()),
+        last_tick: tick(&cron.last_tick),
+        last_skipped_tick: tick(&cron.last_skipped),
+        next_tick: tick(&cron.next_tick),
+    }
 }
 
 fn service_spec_json(spec: &v1::ServiceSpec) -> Result<wire::ServiceSpec, ApiError> {

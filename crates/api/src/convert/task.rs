@@ -2,6 +2,7 @@
 
 use swarm_proto::v1;
 use swarm_proto::v1::TaskState;
+use swarm_proto::v1::task_move::Reason;
 use swarm_proto::v1::task_spec::Runtime;
 use swarm_proto::v1::task_status::RuntimeStatus;
 
@@ -30,7 +31,11 @@ pub(crate) fn task_json(task: &v1::Task) -> wire::Task {
         service_id: task.service_id.clone(),
         slot: task.slot,
         node_id: task.node_id.clone(),
-        status: task.status.as_ref().map(task_status_json).unwrap_or_default(),
+        status: task
+            .status
+            .as_ref()
+            .map(|status| task_status_json(status, task.moved.as_deref()))
+            .unwrap_or_default(),
         desired_state: state_json(task.desired_state),
         networks_attachments: task.networks.iter().map(network_attachment_json).collect(),
         generic_resources: resources::generic_json(&task.assigned_generic_resources),
@@ -44,7 +49,7 @@ pub(crate) fn state_json(state: i32) -> String {
     TaskState::try_from(state).unwrap_or_default().as_str_name().to_lowercase()
 }
 
-fn task_status_json(status: &v1::TaskStatus) -> wire::TaskStatus {
+fn task_status_json(status: &v1::TaskStatus, moved: Option<&v1::TaskMove>) -> wire::TaskStatus {
     let container_status =
         status.runtime_status.as_ref().map(|RuntimeStatus::Container(c)| wire::ContainerStatus {
             container_id: c.container_id.clone(),
@@ -55,10 +60,23 @@ fn task_status_json(status: &v1::TaskStatus) -> wire::TaskStatus {
     wire::TaskStatus {
         timestamp: time_json(status.timestamp.as_ref()),
         state: state_json(status.state),
-        message: status.message.clone(),
+        message: match moved {
+            Some(moved) => format!("{}; {}", status.message, whence(moved)),
+            None => status.message.clone(),
+        },
         err: status.err.clone(),
         container_status,
         port_status: wire::PortStatus { ports: ports.unwrap_or_default() },
+    }
+}
+
+/// Where a task was moved from, and why.
+fn whence(moved: &v1::TaskMove) -> String {
+    let node = if moved.hostname.is_empty() { &moved.node_id } else { &moved.hostname };
+    match moved.reason() {
+        Reason::Rebalance => format!("moved from node {node} to rebalance the service"),
+        Reason::Drain => format!("moved from node {node}, which is drained"),
+        Reason::Unspecified => format!("moved from node {node}"),
     }
 }
 
@@ -88,4 +106,33 @@ pub(crate) fn task_spec_json(spec: &v1::TaskSpec) -> wire::TaskSpec {
     }
     json.resources = resources::requirements_json(spec, pids);
     json
+}
+
+#[cfg(test)]
+mod tests {
+    use swarm_proto::v1::{TaskMove, TaskStatus};
+
+    use super::*;
+
+    #[test]
+    fn a_task_says_where_it_was_moved_from() {
+        for (reason, hostname, expect) in [
+            (None, "", "started"),
+            (
+                Some(Reason::Rebalance),
+                "worker2",
+                "started; moved from node worker2 to rebalance the service",
+            ),
+            (Some(Reason::Drain), "", "started; moved from node n2, which is drained"),
+        ] {
+            let moved = reason.map(|reason| TaskMove {
+                reason: reason as i32,
+                node_id: "n2".into(),
+                hostname: hostname.into(),
+                ..TaskMove::default()
+            });
+            let status = TaskStatus { message: "started".into(), ..TaskStatus::default() };
+            assert_eq!(task_status_json(&status, moved.as_ref()).message, expect);
+        }
+    }
 }

@@ -104,7 +104,14 @@ wire! {
         "DesiredTasks" "keep" desired_tasks: u64,
         "CompletedTasks" "keep" completed_tasks: u64,
     }
-    struct JobStatus { "JobIteration" "keep" job_iteration: Version, "LastExecution" "keep" last_execution: String, }
+    /// The ticks are ours: of a job that has a schedule.
+    struct JobStatus {
+        "JobIteration" "keep" job_iteration: Version,
+        "LastExecution" "keep" last_execution: String,
+        "LastTick" "omit" last_tick: Option<String>,
+        "LastSkippedTick" "omit" last_skipped_tick: Option<String>,
+        "NextTick" "omit" next_tick: Option<String>,
+    }
     struct Service {
         "ID" "keep" id: String,
         "Version" "keep" version: Version,

@@ -164,3 +164,28 @@ async fn large_tasks_take_several_transactions() {
     assert!(transactions > 3, "{transactions}");
     assert_eq!(lost, tables.tasks_by_node("n").count());
 }
+
+#[tokio::test]
+async fn notes_since_when_a_node_is_down() {
+    let store = store_with_task(TaskState::Running).await;
+    let set = async |state: State, message: &str| {
+        let update = NodeUpdate {
+            state,
+            message: message.into(),
+            addr: None,
+            description: None,
+            is_swift: None,
+        };
+        let mut batch = Batch::default();
+        batch.set_node("n".into(), update);
+        store.update(|tx| batch.apply(tx, "m")).await.expect("applied");
+        let node = store.view().get::<Node>("n").cloned().expect("there");
+        node.status.as_ref().and_then(|status| status.down_since)
+    };
+    assert_eq!(set(State::Ready, "").await, None);
+    let since = set(State::Down, "heartbeat failure").await;
+    assert!(since.is_some());
+    // Said again by the next leader, it is still the same.
+    assert_eq!(set(State::Down, "again").await, since);
+    assert_eq!(set(State::Ready, "").await, None);
+}

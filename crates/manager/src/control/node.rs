@@ -1,5 +1,6 @@
 //! Nodes: read, change availability, role and labels, remove.
 
+use std::collections::HashMap;
 use std::time::SystemTime;
 
 use swarm_ca::certificate_expiry;
@@ -77,6 +78,11 @@ pub(super) async fn update(
         .store
         .update(|transaction| {
             let stored = transaction.get::<Node>(id).ok_or_else(|| not_found("node", id))?;
+            // A label that was there before is no obstacle to anything else.
+            if labels(stored.spec.as_ref()) != labels(Some(&spec)) {
+                swarm_orchestrator::options::check_node(&spec)
+                    .map_err(|refused| Status::invalid_argument(refused.to_string()))?;
+            }
             if is_demotion(stored, &spec) {
                 check_demotion(control, transaction, id, &members)?;
             }
@@ -123,6 +129,10 @@ fn admits(filters: &Filters, node: &Node) -> bool {
         && match_labels(annotations.map(|annotations| &annotations.labels), &filters.node_labels)
         && contains_number(&filters.roles, node.role)
         && contains_number(&filters.memberships, spec.map_or(0, |spec| spec.membership))
+}
+
+fn labels(spec: Option<&NodeSpec>) -> Option<&HashMap<String, String>> {
+    spec?.annotations.as_ref().map(|annotations| &annotations.labels)
 }
 
 fn desired_role(node: &Node) -> NodeRole {

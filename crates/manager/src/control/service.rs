@@ -1,5 +1,6 @@
 //! Services: read, create, update, roll back, remove.
 
+use swarm_orchestrator::cron;
 use swarm_proto::id::new_id;
 use swarm_proto::timestamp::from_system_time;
 use swarm_proto::v1::service_spec::Mode;
@@ -61,8 +62,11 @@ pub(super) async fn create(
             check_surroundings(transaction, &spec)?;
             check_port_conflicts(transaction, &spec, None)?;
             let last_execution = Some(from_system_time(transaction.now()));
-            let job_status = is_job(&spec)
-                .then(|| JobStatus { job_iteration: Some(Version::default()), last_execution });
+            let job_status = is_job(&spec).then(|| JobStatus {
+                job_iteration: Some(Version::default()),
+                last_execution,
+                cron: cron::of_new_job(&spec),
+            });
             let service = Service {
                 id: id.clone(),
                 spec: Some(spec.clone()),
@@ -102,7 +106,9 @@ pub(super) async fn update(
             check_change(transaction, &present, &spec)?;
             check_version(&present, version.index)?;
             let mut service = Service::clone(&present);
-            begin_next_job(&mut service, transaction);
+            if cron::runs_job(present.spec.as_ref(), &spec, rollback) {
+                begin_next_job(&mut service, transaction);
+            }
             if rollback {
                 roll_back(&mut service, transaction)?;
             } else {
@@ -174,8 +180,7 @@ fn kind(spec: &ServiceSpec) -> Option<std::mem::Discriminant<Mode>> {
 /// An update of a job is its next run.
 fn begin_next_job(service: &mut Service, transaction: &Transaction<'_>) {
     if let Some(status) = service.job_status.as_mut() {
-        status.job_iteration.get_or_insert_default().index += 1;
-        status.last_execution = Some(from_system_time(transaction.now()));
+        cron::begin_run(status, transaction.now());
     }
 }
 

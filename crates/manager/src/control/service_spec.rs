@@ -2,13 +2,14 @@
 
 use prost::Message as _;
 use swarm_proto::v1::generic_resource::Resource;
+use swarm_proto::v1::placement_preference::Preference;
 use swarm_proto::v1::service_spec::Mode;
 use swarm_proto::v1::task_spec::Runtime;
 use swarm_proto::v1::{
     Annotations, GenericRuntimeSpec, Network, Placement, ResourceRequirements, Resources,
     RestartPolicy, ServiceSpec, TaskSpec, UpdateConfig,
 };
-use swarm_scheduler::constraint;
+use swarm_scheduler::{affinity, constraint};
 use swarm_store::{Object as _, Tables};
 use tonic::Status;
 
@@ -196,8 +197,17 @@ fn check_not_negative(duration: Option<&prost_types::Duration>, what: &str) -> R
 
 /// SwarmKit passes the parser's error on without a code of its own.
 fn check_placement(placement: Option<&Placement>) -> Result<(), Status> {
-    let constraints = placement.map_or(&[][..], |placement| &placement.constraints);
-    constraint::parse(constraints).map(|_| ()).map_err(|error| Status::unknown(error.to_string()))
+    let Some(placement) = placement else { return Ok(()) };
+    constraint::parse(&placement.constraints)
+        .map_err(|error| Status::unknown(error.to_string()))?;
+    for preference in &placement.preferences {
+        let Some(Preference::Spread(spread)) = &preference.preference else { continue };
+        let descriptor = &spread.spread_descriptor;
+        affinity::check_preference(descriptor).map_err(|error| {
+            Status::invalid_argument(format!("placement preference spread={descriptor}: {error}"))
+        })?;
+    }
+    Ok(())
 }
 
 fn check_generic(generic: &GenericRuntimeSpec) -> Result<(), Status> {

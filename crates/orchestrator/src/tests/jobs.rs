@@ -97,7 +97,7 @@ fn another_iteration_runs_everything_again() {
     finish(&mut world, TaskState::Complete);
     world.change::<Service>("job", |service| {
         let job_iteration = Some(Version { index: 7 });
-        service.job_status = Some(JobStatus { job_iteration, last_execution: None });
+        service.job_status = Some(JobStatus { job_iteration, ..Default::default() });
     });
     world.settle();
     assert_eq!((up(&world).len(), count(&world, TaskState::Complete)), (1, 1));

@@ -26,6 +26,11 @@ fn one_a_node(spec: &mut ServiceSpec) {
     spec.task.get_or_insert_default().placement.get_or_insert_default().max_replicas = 1;
 }
 
+fn apart_from_itself(spec: &mut ServiceSpec) {
+    let placement = spec.task.get_or_insert_default().placement.get_or_insert_default();
+    placement.constraints = vec!["service.name!=s".to_owned()];
+}
+
 fn world(nodes: usize, mode: Mode, limit: fn(&mut ServiceSpec), parallelism: u64) -> World {
     let mut world = World::new(nodes);
     world.service("s", mode);
@@ -43,6 +48,7 @@ fn world(nodes: usize, mode: Mode, limit: fn(&mut ServiceSpec), parallelism: u64
 fn the_old_task_stops_first_where_it_holds_what_the_new_one_needs() {
     let port = "host-mode port already in use";
     let limit = "max replicas per node limit exceed";
+    let own = "kept apart from its own service";
     for (mode, constrain, reason, parallelism) in [
         (
             Mode::Replicated(ReplicatedService { replicas: 3 }),
@@ -53,6 +59,8 @@ fn the_old_task_stops_first_where_it_holds_what_the_new_one_needs() {
         (Mode::Replicated(ReplicatedService { replicas: 3 }), with_port, port, 0),
         (Mode::Global(GlobalService {}), with_port, port, 2),
         (Mode::Replicated(ReplicatedService { replicas: 3 }), one_a_node, limit, 1),
+        (Mode::Replicated(ReplicatedService { replicas: 3 }), apart_from_itself, own, 1),
+        (Mode::Global(GlobalService {}), apart_from_itself, own, 2),
     ] {
         let mut world = world(3, mode, constrain, parallelism);
         world.update("s", |spec| set_image(spec, "new"));
@@ -113,4 +121,28 @@ fn nothing_stops_for_what_would_not_make_room() {
     let status = new.and_then(|task| task.status.clone()).unwrap_or_default();
     assert_eq!(status.state, TaskState::Pending as i32);
     assert!(status.err.starts_with("no suitable node ("), "{}", status.err);
+}
+
+#[test]
+fn an_update_moves_what_is_in_bad_company_and_nothing_else() {
+    let mut world = World::new(3);
+    world.service("web", Mode::Replicated(ReplicatedService { replicas: 1 }));
+    world.service("s", Mode::Replicated(ReplicatedService { replicas: 3 }));
+    world.pass(60);
+    let home = world.tables.tasks_by_service("web").next().map(|task| task.node_id.clone());
+    let running = |world: &World| -> Vec<(String, String)> {
+        let tasks = world.tables.tasks_by_service("s").filter(|task| is_running(task));
+        tasks.map(|task| (task.id.clone(), task.node_id.clone())).collect()
+    };
+    let before = running(&world);
+    world.update("s", |spec| {
+        let placement = spec.task.get_or_insert_default().placement.get_or_insert_default();
+        placement.constraints = vec!["service.name!=web".to_owned()];
+    });
+    world.pass(60);
+    let after = running(&world);
+    assert_eq!(after.len(), 3);
+    assert!(after.iter().all(|(_, node)| Some(node) != home.as_ref()), "{after:?}");
+    let kept = after.iter().filter(|task| before.contains(task)).count();
+    assert_eq!(kept, 2, "{before:?} {after:?}");
 }

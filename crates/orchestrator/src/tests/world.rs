@@ -71,6 +71,7 @@ impl World {
         assert_eq!(stored.version(), object.version(), "update out of sequence");
         self.version += 1;
         meta(&mut object).version = Some(Version { index: self.version });
+        meta(&mut object).updated_at = Some(from_system_time(self.now));
         let change = self.tables.update(object).expect("the object exists");
         self.show(&change);
     }
@@ -264,14 +265,19 @@ impl World {
     }
 
     pub(crate) fn down(&mut self, node: &str) {
+        let down_since = Some(from_system_time(self.now));
         self.change::<Node>(node, |node| {
-            node.status.get_or_insert_default().set_state(node_status::State::Down)
+            let status = node.status.get_or_insert_default();
+            status.set_state(node_status::State::Down);
+            status.down_since = down_since;
         });
     }
 
     pub(crate) fn up(&mut self, node: &str) {
         self.change::<Node>(node, |node| {
-            node.status.get_or_insert_default().set_state(node_status::State::Ready)
+            let status = node.status.get_or_insert_default();
+            status.set_state(node_status::State::Ready);
+            status.down_since = None;
         });
     }
 

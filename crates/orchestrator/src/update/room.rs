@@ -33,7 +33,7 @@ pub(super) fn held_by_others(
     conflicts.into_iter().find(|conflict| {
         could_leave.iter().any(|other| match conflict {
             Conflict::HostPort => !ports.is_disjoint(&host_ports(other)),
-            Conflict::MaxReplicas => true,
+            Conflict::MaxReplicas | Conflict::OwnService => true,
         })
     })
 }

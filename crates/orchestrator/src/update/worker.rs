@@ -11,12 +11,14 @@ use std::time::{Duration, SystemTime};
 
 use swarm_proto::timestamp::to_duration;
 use swarm_proto::v1::{Node, Service, Task, TaskState};
+use swarm_scheduler::affinity;
 use swarm_store::{PORTION, Tables};
 
 use super::rollout::Rollout;
 use super::room;
 use crate::delay::stopping;
 use crate::dirty::{is_dirty, placement};
+use crate::doubled::prefers_original;
 use crate::plan::Plan;
 use crate::restart::Restarts;
 use crate::slot::SlotKey;
@@ -231,7 +233,8 @@ impl Rollout {
 fn may_conflict(service: &Service) -> bool {
     let endpoint = service.spec.as_ref().and_then(|spec| spec.endpoint.as_ref());
     endpoint.is_some_and(|endpoint| !endpoint.ports.is_empty())
-        || placement(service).is_some_and(|placement| placement.max_replicas > 0)
+        || placement(service)
+            .is_some_and(|placement| placement.max_replicas > 0 || affinity::is_required(placement))
 }
 
 /// Shuts down those of `tasks` that are to run, and returns the last of them.
@@ -256,11 +259,22 @@ fn is_up(task: &Task) -> bool {
     observed(task) == TaskState::Running as i32
 }
 
-/// Whether a slot needs work: it holds several tasks, or one of another specification.
+/// Whether a slot needs work: it holds several tasks, or one of another specification. Several of the right one may be
+/// there for a while where the service prefers what comes back.
 pub(super) fn is_slot_dirty(tables: &Tables, service: &Service, slot: &[Arc<Task>]) -> bool {
-    slot.len() > 1 || slot.iter().any(|task| is_task_dirty(tables, service, task))
+    (slot.len() > 1 && !prefers_original(service))
+        || slot.iter().any(|task| is_task_dirty(tables, service, task))
 }
 
 fn is_task_dirty(tables: &Tables, service: &Service, task: &Task) -> bool {
     is_dirty(service, task, tables.get::<Node>(&task.node_id).map(|node| &**node))
+        || is_in_bad_company(tables, service, task)
+}
+
+/// Whether a task of an earlier specification is beside services that the newest doesn't want beside it. One that is what
+/// its service asks for stays wherever it is, whoever came beside it.
+fn is_in_bad_company(tables: &Tables, service: &Service, task: &Task) -> bool {
+    task.spec_version != service.spec_version
+        && !task.node_id.is_empty()
+        && placement(service).is_some_and(|placement| !affinity::suits(tables, placement, task))
 }

@@ -7,6 +7,7 @@ use swarm_proto::v1::node_spec::Availability;
 use super::*;
 use crate::demand::{Demand, host_ports};
 use crate::filter;
+use crate::neighbours::Around;
 use crate::node::{NodeInfo, is_placed};
 
 /// What a service asks of its nodes.
@@ -271,9 +272,9 @@ proptest! {
             let fresh = fresh(&world);
             for task in world.tables.iter::<Task>().filter(|task| is_waiting(task)) {
                 let demand = Demand::new(task);
-                let room = fresh.iter().find(|info| filter::check(&demand, info).is_ok());
+                let room = fresh.iter().find(|info| filter::check(&demand, &Around::default(), info).is_ok());
                 prop_assert!(room.is_none(), "{} would fit after {event:?}", task.id);
-                let explanation = filter::explain(&demand, fresh.iter());
+                let explanation = filter::explain(&demand, &Around::default(), fresh.iter());
                 let reason = crate::decision::no_suitable_node(&explanation);
                 prop_assert_eq!(world.err(&task.id), &reason, "after {:?}", event);
             }

@@ -1,6 +1,7 @@
 //! After the faults: every service runs as it should, and every manager holds the same state.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
 
 use swarm_proto::v1::node_spec::Availability;
 use swarm_proto::v1::service_spec::Mode;
@@ -8,17 +9,29 @@ use swarm_proto::v1::{Node, Service, Task, TaskState, node_status};
 use swarm_store::Tables;
 
 use super::ports::published;
+use super::{cron, moves};
+
+/// A leader without faults starts a job so soon after its tick.
+const TICK_MAX: Duration = Duration::from_secs(1);
 
 /// What does not hold yet; none where all services run as they should. `containers` are the tasks that run on each
-/// worker that lives, by its node's identifier.
+/// worker that lives, by its node's identifier. `now` is what the leader's clock shows.
 pub(crate) fn unconverged(
     tables: &Tables,
+    now: SystemTime,
     containers: &BTreeMap<String, BTreeSet<String>>,
 ) -> Option<String> {
     let live: BTreeSet<&str> =
         tables.iter::<Node>().filter(|node| is_ready(node)).map(|node| node.id.as_str()).collect();
     let mut expected: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for service in tables.iter::<Service>() {
+        if let Some(tick) = cron::overdue(service, now - TICK_MAX) {
+            return Some(format!("the tick of {tick:?} is due: {}", told(tables, service)));
+        }
+        // Its runs come and go.
+        if cron::is_scheduled(service) {
+            continue;
+        }
         let tasks: Vec<&Task> = tables
             .tasks_by_service(&service.id)
             .map(|task| &**task)
@@ -39,12 +52,17 @@ pub(crate) fn unconverged(
                 told(tables, service)
             ));
         }
+        if let Some(unevenness) = moves::unevenness(tables, service).filter(|it| *it > 1) {
+            let told = told(tables, service);
+            return Some(format!("nodes differ by {unevenness} tasks of a service: {told}"));
+        }
         for task in tasks {
             expected.entry(&task.node_id).or_default().insert(&task.id);
         }
     }
     for (node, running) in containers {
-        let running: BTreeSet<&str> = running.iter().map(String::as_str).collect();
+        let running = running.iter().map(String::as_str);
+        let running: BTreeSet<&str> = running.filter(|id| !is_of_schedule(tables, id)).collect();
         let wanted = expected.remove(node.as_str()).unwrap_or_default();
         if running != wanted {
             let surplus: Vec<_> = running.difference(&wanted).collect();
@@ -53,6 +71,12 @@ pub(crate) fn unconverged(
         }
     }
     expected.keys().next().map(|node| format!("tasks are to run on {node}, which does not live"))
+}
+
+fn is_of_schedule(tables: &Tables, task: &str) -> bool {
+    let task = tables.get::<Task>(task);
+    let service = task.and_then(|task| tables.get::<Service>(&task.service_id));
+    service.is_some_and(|service| cron::is_scheduled(service))
 }
 
 /// What a job still lacks of its completions.

@@ -1,9 +1,12 @@
 //! What must hold at every step, one file each. A violation ends the run.
 
 mod acknowledged;
+mod apart;
 mod converged;
+mod cron;
 mod leaders;
 mod log;
+pub(crate) mod moves;
 pub(crate) mod ports;
 mod roles;
 mod running;
@@ -41,6 +44,9 @@ impl Checks {
     pub(crate) fn commit(&mut self, manager: u64, commit: &Commit) {
         let result = tasks::check(commit)
             .and_then(|()| ports::check(commit))
+            .and_then(|()| cron::check(commit))
+            .and_then(|()| moves::check(commit))
+            .and_then(|()| apart::check(commit))
             .map_err(|violation| format!("manager {manager}: {violation}"));
         self.log.certify(commit);
         self.expect(result);

@@ -3,11 +3,15 @@
 //! Every test makes its own lab, so they run side by side. Nothing waits for a time: all wait for a state. Where a
 //! test can't run, it says why; with `CI=true` that is a failure. The crates test their own rooms beside their code.
 
+mod affinity;
 mod availability;
+mod backoff;
 mod cluster;
+mod cron;
 mod disk;
 mod engine;
 mod health;
+mod hold;
 mod jobs;
 mod keys;
 mod load;
@@ -18,6 +22,7 @@ mod membership;
 mod metrics;
 mod moving;
 mod placement;
+mod rebalance;
 mod recovery;
 mod registry;
 mod restart;

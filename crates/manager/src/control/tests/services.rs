@@ -140,3 +140,43 @@ async fn published_ports_collide() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_job_with_a_schedule_runs_by_an_update_only_where_that_is_forced() {
+    let (_, mut client) = cluster().await;
+    let job = |labels: &[(&str, &str)], env: &str, force_update: u64| {
+        let mut wanted = spec("job");
+        wanted.mode =
+            Some(Mode::ReplicatedJob(ReplicatedJob { max_concurrent: 1, total_completions: 1 }));
+        container(&mut wanted).env = vec![env.to_owned()];
+        wanted.task.get_or_insert_default().force_update = force_update;
+        wanted.annotations.get_or_insert_default().labels =
+            labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        wanted
+    };
+    let hourly = [("swarm.cron", "@hourly")];
+    refused(
+        create(&mut client, ServiceSpec { mode: spec("web").mode, ..job(&hourly, "", 0) }).await,
+        "InvalidArgument desc = label swarm.cron=\"@hourly\": only jobs have a schedule: \
+         create the service with --mode replicated-job or global-job",
+    );
+    let mut service = create(&mut client, job(&hourly, "", 0)).await.expect("created");
+    let stands = |service: &Service| {
+        let status = service.job_status.clone().unwrap_or_default();
+        let iteration = status.job_iteration.unwrap_or_default().index;
+        (iteration, status.cron.is_some_and(|cron| cron.awaits_first))
+    };
+    assert_eq!(stands(&service), (0, true));
+    for (case, wanted, expect) in [
+        ("another environment", job(&hourly, "A=b", 0), (0, true)),
+        ("forced", job(&hourly, "A=b", 1), (0, false)),
+        ("forced again", job(&hourly, "A=b", 2), (1, false)),
+        ("another schedule", job(&[("swarm.cron", "@daily")], "A=b", 2), (1, false)),
+        ("no schedule any more", job(&[], "A=b", 2), (1, false)),
+        ("as Docker's", job(&[], "A=c", 2), (2, false)),
+    ] {
+        let answer = client.update_service(update_of(&service, wanted)).await.expect("updated");
+        service = answer.into_inner().service.expect("a service");
+        assert_eq!(stands(&service), expect, "{case}");
+    }
+}

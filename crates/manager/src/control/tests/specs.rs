@@ -177,5 +177,23 @@ async fn malformed_services_are_refused() {
         create(&mut client, constrained).await,
         "Unknown desc = constraint expected one operator from ==, !=",
     );
+    for (descriptor, expect) in [
+        (
+            "service.name",
+            "placement preference spread=service.name: constraint expected one operator from ==, !=",
+        ),
+        (
+            "service.nam!=web",
+            "placement preference spread=service.nam!=web: key 'service.nam' is invalid",
+        ),
+    ] {
+        let over = SpreadOver { spread_descriptor: descriptor.into() };
+        let preference = Some(placement_preference::Preference::Spread(over));
+        let preferences = vec![PlacementPreference { preference }];
+        let mut preferring = spec("web");
+        preferring.task.as_mut().expect("a task").placement =
+            Some(Placement { preferences, ..Default::default() });
+        refused(create(&mut client, preferring).await, &format!("InvalidArgument desc = {expect}"));
+    }
     assert_eq!(store.view().len::<Service>(), 0);
 }
