@@ -5,6 +5,6 @@ mod file;
 mod pattern;
 mod url;
 
-pub(crate) use entry::{Entry, EntryError, is_address};
-pub(crate) use file::{FileError, read_file};
-pub(crate) use url::{Source, StoreKind, StoreUrl, UrlError};
+pub(crate) use entry::{Entry, is_address};
+pub(crate) use file::read_file;
+pub(crate) use url::Source;

@@ -11,9 +11,8 @@ mod strategy;
 
 use thiserror::Error;
 
-pub(crate) use expression::{Expression, ExpressionError, Operator};
 pub(crate) use filter::Filter;
-pub(crate) use node::{Container, Image, Node, PortBinding, is_same_image};
+pub(crate) use node::{Container, Image, Node, is_same_image};
 pub(crate) use request::{Request, bindings};
 pub(crate) use strategy::Strategy;
 

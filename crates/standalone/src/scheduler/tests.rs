@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::node::PortBinding;
 use super::*;
 use crate::container_config::Wishes;
 
