@@ -60,6 +60,17 @@ fn services_are_kept_apart_both_ways() {
         "no suitable node (scheduling constraints not satisfied on 2 nodes; \
         kept apart by service cache on 1 node)",
     );
+    // A neighbour counts until it has stopped.
+    let stopped = [
+        "service",
+        "ps",
+        "--filter",
+        "desired-state=shutdown",
+        "--format",
+        "{{.CurrentState}}",
+        "web",
+    ];
+    await_output(manager, &stopped, |state| state.starts_with("Shutdown"));
     manager.docker(&["service", "rm", "rest"]).ok();
     manager
         .docker(&[
