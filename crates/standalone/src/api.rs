@@ -32,18 +32,10 @@ const BODY_BYTES_MAX: usize = 8 << 20;
 /// Commands whose containers are remembered.
 const EXECS_MAX: usize = 10_000;
 
-/// What a manager is among others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Role {
-    Primary,
-    /// With the address of the primary, where there is one.
-    Replica(Option<String>),
-}
-
 /// What a manager serves.
 #[derive(Debug)]
 pub(crate) struct Manager {
-    pub(crate) cluster: Cluster,
+    pub(crate) cluster: Arc<Cluster>,
     pub(crate) is_debug: bool,
     pub(crate) is_experimental: bool,
     pub(crate) has_cors: bool,
@@ -54,16 +46,12 @@ pub(crate) struct Manager {
 impl Manager {
     pub(crate) fn new(cluster: Cluster) -> Self {
         Self {
-            cluster,
+            cluster: Arc::new(cluster),
             is_debug: false,
             is_experimental: false,
             has_cors: false,
             execs: Mutex::default(),
         }
-    }
-
-    pub(crate) fn role(&self) -> Role {
-        Role::Primary
     }
 
     fn note_exec(&self, id: &str, addr: &str) {

@@ -4,6 +4,7 @@
 
 mod create;
 mod lookup;
+pub(crate) mod reschedule;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

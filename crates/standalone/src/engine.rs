@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use serde_json::Value;
-use tokio::sync::{broadcast, watch as signal};
+use tokio::sync::broadcast;
 use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) use http::{EngineError, Target};
@@ -86,8 +86,6 @@ pub(crate) struct Engine {
     target: Target,
     options: EngineOptions,
     picture: Mutex<Picture>,
-    /// Counts changes of health.
-    turns: signal::Sender<u64>,
 }
 
 /// An engine that is watched for as long as this lives.
@@ -119,7 +117,6 @@ impl Engine {
             target: Target::new(entry.to_string()),
             options,
             picture: Mutex::new(picture),
-            turns: signal::Sender::new(0),
         });
         let task = tokio::spawn(watch::run(engine.clone(), events));
         Watched { engine, _task: AbortOnDropHandle::new(task) }
@@ -161,6 +158,11 @@ impl Engine {
     /// Whether it answers.
     pub(crate) fn is_healthy(&self) -> bool {
         self.lock().health == Health::Healthy
+    }
+
+    /// Whether it answered once, and does no more.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lock().health == Health::Unhealthy
     }
 
     /// How the scheduler sees it; none where it was never reached.
@@ -212,7 +214,6 @@ impl Engine {
                         "Flagging engine as unhealthy. Connect failed {} times",
                         picture.failures
                     );
-                    self.turns.send_modify(|turn| *turn += 1);
                 }
             }
             _ => {
@@ -225,15 +226,9 @@ impl Engine {
                         id = picture.specs.id,
                         "Engine came back to life after {failures} retries. Hooray!"
                     );
-                    self.turns.send_modify(|turn| *turn += 1);
                 }
             }
         }
-    }
-
-    /// Told whenever the engine was lost or is back.
-    pub(crate) fn turns(&self) -> signal::Receiver<u64> {
-        self.turns.subscribe()
     }
 
     /// The containers by their state.

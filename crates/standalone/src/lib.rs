@@ -10,8 +10,6 @@
 //! Takes the command lines, environment variables and expressions of docker/swarm 1.2.9 unchanged. It shares nothing with
 //! swarm mode but the executable.
 
-#![allow(dead_code, reason = "leadership and stores come next")]
-
 mod api;
 mod cluster;
 mod commands;

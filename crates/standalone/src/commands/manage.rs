@@ -8,6 +8,7 @@ use super::serve::{Listen, serve};
 use super::{Call, Command, DISCOVERY_OPTIONS, Stop};
 use crate::api::Manager;
 use crate::cluster::Cluster;
+use crate::cluster::reschedule::watch;
 use crate::discovery::{Source, is_address, read_file};
 use crate::duration::Span;
 use crate::engine::EngineOptions;
@@ -115,8 +116,10 @@ fn run(call: &Call) -> Result<(), Stop> {
 async fn manage(plan: Plan) -> Result<(), String> {
     let manager = Arc::new(plan.manager);
     let discovering = tokio::spawn(discover(manager.clone(), plan.source));
+    let watching = tokio::spawn(watch(manager.cluster.clone()));
     let served = serve(plan.hosts, manager).await;
     discovering.abort();
+    watching.abort();
     served
 }
 

@@ -13,9 +13,10 @@ use tokio::sync::broadcast;
 
 use super::{Engine, EngineError, EngineEvent, Health, ImageRecord, Record, Specs};
 
-/// How often an engine is asked whether it is there, and how long it has for an answer: three failures in a row are
-/// noticed within five seconds.
+/// How often an engine is asked whether it is there, how soon again where it was not, and how long it has for an answer:
+/// three failures in a row are noticed within five seconds.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
+const PING_AGAIN: Duration = Duration::from_millis(300);
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often an engine that was never reached is tried.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -148,16 +149,24 @@ pub(crate) async fn read_volumes(engine: &Engine) -> Result<(), EngineError> {
 
 /// Asks the engine every second whether it is there.
 async fn ping(engine: &Arc<Engine>, events: &broadcast::Sender<EngineEvent>) {
+    let mut was_healthy = true;
     loop {
-        tokio::time::sleep(PING_INTERVAL).await;
-        let was_healthy = engine.is_healthy();
-        let answer: Result<serde::de::IgnoredAny, _> = bounded(engine, ping_once(engine)).await;
+        let is_suspect = engine.picture().failures > 0;
+        tokio::time::sleep(if is_suspect { PING_AGAIN } else { PING_INTERVAL }).await;
+        let answer = bounded(engine, ping_once(engine)).await;
         engine.note(&answer);
         match (was_healthy, engine.is_healthy()) {
             (true, false) => tell(engine, events, "engine_disconnect"),
-            (false, true) => tell(engine, events, "engine_reconnect"),
+            (false, true) => {
+                // Others may have been given what was here.
+                if let Err(error) = read_all(engine).await {
+                    tracing::debug!(addr = engine.addr(), %error, "Engine refresh failed");
+                }
+                tell(engine, events, "engine_reconnect");
+            }
             _ => {}
         }
+        was_healthy = engine.is_healthy();
     }
 }
 
