@@ -1,6 +1,7 @@
 //! The executable `swarm`: arguments, output and wiring; the only place for `anyhow`.
 //!
-//! One file, several lives: `swarm daemon` on every node, `swarm backup` and `swarm restore`,
+//! One file, several lives: `swarm manage`, `swarm join` and `swarm list` of standalone Swarm, whose words are read as the
+//! original read them; `swarm daemon` on every node of swarm mode, `swarm backup` and `swarm restore`,
 //! `swarm demo` to look around, and `swarm shim`, which the
 //! daemon starts per container and which must stay a process of one thread, so it is served before anything else.
 
@@ -44,6 +45,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     if arguments.get(1).is_some_and(|command| command == "shim") {
         return exit_code(swarm_engine::shim::main(&arguments[2..]));
+    }
+    if let Some(code) = swarm_standalone::run(&arguments[1..]) {
+        return code;
     }
     let result = match Arguments::parse().command {
         Command::Daemon(flags) => daemon::run(*flags, &arguments[1..]),

@@ -28,6 +28,7 @@ mod registry;
 mod restart;
 mod services;
 mod specification;
+mod standalone;
 mod stock;
 mod support;
 mod tls;

@@ -1,0 +1,314 @@
+//! Containers of all engines: the list, one of them, making, removing, and what is passed on to their engines.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::body::Body;
+use http::{HeaderMap, Method, Request, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::query::{Filters, Query};
+use super::reply::{Failure, Reply, empty, json as json_reply, json_with};
+use super::route::without_version;
+use super::{Manager, body_json};
+use crate::cluster::{Creation, Found};
+use crate::engine::{Engine, EngineError, Run, read_container, url_encoded};
+use crate::text::{human_duration, parse_rfc3339};
+
+/// An engine may take so long to remove a container, or to answer about one.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+pub(super) fn list(manager: &Manager, query: &Query) -> Reply {
+    let filters = query.filters()?;
+    let exited: Option<Vec<i64>> = match filters.get("exited") {
+        None => None,
+        Some(codes) => {
+            let codes = codes.iter().map(|code| code.parse());
+            Some(
+                codes
+                    .collect::<Result<_, _>>()
+                    .map_err(|_| Failure::internal("invalid filter 'exited'"))?,
+            )
+        }
+    };
+    let limit = query.number("limit");
+    let all = query.flag("all") || filters.get("status").is_some() || exited.is_some();
+    let before = match query.text("before") {
+        "" => None,
+        name => {
+            let found = manager.cluster.container(name);
+            Some(found.ok_or_else(|| Failure::not_found(format!("No such container {name}")))?)
+        }
+    };
+    let is_shown = |found: &Found| {
+        let runs = found.record.run.is_up() && found.engine.is_healthy();
+        let is_of_swarm = {
+            let image = found.record.summary["Image"].as_str().unwrap_or_default();
+            image == "swarm" || image.starts_with("swarm:")
+        };
+        (all || ((runs || before.is_some() || limit > 0) && !is_of_swarm))
+            && admits(&filters, found)
+            && exited.as_ref().is_none_or(|codes| {
+                let code = found.record.details["State"]["ExitCode"].as_i64().unwrap_or_default();
+                codes.contains(&code) && !found.record.run.is_up()
+            })
+    };
+    let mut found: Vec<Found> = manager.cluster.containers();
+    found.retain(is_shown);
+    found.sort_by(|one, other| other.record.created.cmp(&one.record.created));
+    if let Some(before) = before {
+        found.retain(|found| found.record.created < before.record.created);
+    }
+    if limit > 0 {
+        found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    }
+    let now = SystemTime::now();
+    json_reply(&found.iter().map(|found| entry(found, now)).collect::<Vec<_>>())
+}
+
+fn admits(filters: &Filters, found: &Found) -> bool {
+    let (container, record) = (&found.record.container, &found.record);
+    let name = container.names.first().map_or("", |name| name.trim_start_matches('/'));
+    let health = record.details["State"]["Health"]["Status"].as_str().unwrap_or("none");
+    let is_task = container.labels.contains_key("com.docker.swarm.task").to_string();
+    let has_mount = |wanted: &str| {
+        let mounts = record.summary["Mounts"].as_array().into_iter().flatten();
+        mounts.into_iter().any(|mount| mount["Name"] == wanted || mount["Destination"] == wanted)
+    };
+    let in_network = |wanted: &str| {
+        let networks = record.summary["NetworkSettings"]["Networks"].as_object();
+        networks.into_iter().flatten().any(|(name, network)| {
+            let id = network["NetworkID"].as_str().unwrap_or_default();
+            name == wanted || (!wanted.is_empty() && id.starts_with(wanted))
+        })
+    };
+    let image = record.summary["Image"].as_str().unwrap_or_default();
+    filters.matches("name", name)
+        && filters.matches("id", &container.id)
+        && filters.matches("status", record.run.name())
+        && filters.matches("node", &found.engine.name())
+        && filters.labels(&container.labels)
+        && filters.admits("health", |wanted| wanted == health)
+        && filters.admits("is-task", |wanted| wanted == is_task)
+        && filters.admits("volume", has_mount)
+        && filters.admits("network", in_network)
+        && filters.admits("ancestor", |wanted| crate::scheduler::is_same_image(image, wanted))
+}
+
+/// A container's entry in the list.
+fn entry(found: &Found, now: SystemTime) -> Value {
+    let mut entry = Value::clone(&found.record.summary);
+    let node = found.engine.name();
+    let named = |name: &Value| format!("/{node}{}", name.as_str().unwrap_or_default());
+    let names: Vec<String> = entry["Names"].as_array().into_iter().flatten().map(named).collect();
+    entry["Names"] = names.into();
+    entry["Status"] = match found.engine.is_healthy() {
+        true => status(found, now).into(),
+        false => "Host Down".into(),
+    };
+    let ip = found.engine.ip();
+    for port in entry["Ports"].as_array_mut().into_iter().flatten() {
+        if port.get("IP").is_some_and(|ip| ip == "0.0.0.0" || ip == "::") {
+            port["IP"] = ip.clone().into();
+        }
+    }
+    entry
+}
+
+/// How long it has been how it is.
+fn status(found: &Found, now: SystemTime) -> String {
+    let state = &found.record.details["State"];
+    let since = |field: &str| {
+        let at = state[field].as_str().and_then(parse_rfc3339);
+        human_duration(at.and_then(|at| now.duration_since(at).ok()).unwrap_or_default())
+    };
+    let code = state["ExitCode"].as_i64().unwrap_or_default();
+    match found.record.run {
+        Run::Created => "Created".to_owned(),
+        Run::Dead => "Dead".to_owned(),
+        Run::Exited => format!("Exited ({code}) {} ago", since("FinishedAt")),
+        Run::Restarting => format!("Restarting ({code}) {} ago", since("FinishedAt")),
+        Run::Paused => format!("Up {} (Paused)", since("StartedAt")),
+        Run::Running => match state["Health"]["Status"].as_str() {
+            Some("starting") => format!("Up {} (health: starting)", since("StartedAt")),
+            Some(health @ ("healthy" | "unhealthy")) => {
+                format!("Up {} ({health})", since("StartedAt"))
+            }
+            _ => format!("Up {}", since("StartedAt")),
+        },
+    }
+}
+
+pub(super) async fn inspect(manager: &Manager, name: &str, query: &str) -> Reply {
+    let found = find(manager, name, format!("No such container {name}"))?;
+    let path = format!("/containers/{}/json{query}", found.record.container.id);
+    let answer: Result<Value, EngineError> = found.engine.target().get(&path, ANSWER_TIMEOUT).await;
+    found.engine.note(&answer);
+    let mut details = answer?;
+    let picture = found.engine.picture();
+    details["Node"] = json!({
+        "ID": found.engine.id(),
+        "IP": found.engine.ip(),
+        "Addr": found.engine.addr(),
+        "Name": picture.specs.name,
+        "Cpus": picture.specs.cpus,
+        "Memory": picture.specs.memory,
+        "Labels": picture.specs.labels,
+    });
+    let ip = found.engine.ip();
+    let ports = details["NetworkSettings"]["Ports"].as_object_mut();
+    for binding in
+        ports.into_iter().flat_map(Map::values_mut).filter_map(Value::as_array_mut).flatten()
+    {
+        if binding["HostIp"].as_str().is_none_or(|ip| ["", "0.0.0.0", "::"].contains(&ip)) {
+            binding["HostIp"] = ip.clone().into();
+        }
+    }
+    json_reply(&details)
+}
+
+pub(super) async fn create(manager: &Manager, query: &Query, request: Request<Body>) -> Reply {
+    let auth = request.headers().get("X-Registry-Auth").cloned();
+    let Value::Object(mut body) = body_json(request).await? else {
+        return Err(Failure::bad_request("the body must be a JSON object"));
+    };
+    localize_endpoints(manager, &mut body);
+    let creation =
+        Creation { name: query.text("name").trim_start_matches('/').to_owned(), body, auth };
+    let id = manager.cluster.create(creation).await?;
+    json_with(StatusCode::CREATED, &json!({ "Id": id, "Warnings": [] }))
+}
+
+/// Engines know their networks without their own name before them.
+fn localize_endpoints(manager: &Manager, body: &mut Map<String, Value>) {
+    let Some(config) = body.get_mut("NetworkingConfig") else { return };
+    let Some(endpoints) = config.get_mut("EndpointsConfig").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let local = |name: String| match name.split_once('/') {
+        Some((node, network)) if manager.cluster.engine(node).is_some() => network.to_owned(),
+        _ => name,
+    };
+    *endpoints =
+        std::mem::take(endpoints).into_iter().map(|(name, end)| (local(name), end)).collect();
+}
+
+pub(super) async fn remove(manager: &Manager, name: &str, query: &str) -> Reply {
+    let Some(found) = manager.cluster.container(name) else {
+        return Err(Failure::not_found(format!("Container {name} not found")));
+    };
+    let path = format!("/containers/{}{query}", found.record.container.id);
+    tell(&found, Method::DELETE, &path).await?;
+    let id = found.record.container.id.clone();
+    found.engine.change(|picture| {
+        picture.containers.remove(&id);
+    });
+    empty(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn rename(manager: &Manager, name: &str, query: &Query) -> Reply {
+    let found = find(manager, name, format!("No such container {name}"))?;
+    let wanted = query.text("name").trim_start_matches('/');
+    let slashed = format!("/{wanted}");
+    let is_taken = |found: &Found| found.record.container.names.contains(&slashed);
+    if manager.cluster.containers().iter().any(is_taken) {
+        let message = format!(
+            "Conflict: The name {wanted} is already assigned. You have to delete (or rename) that container to be able to assign {wanted} to a container again."
+        );
+        return Err(Failure::new(StatusCode::CONFLICT, message));
+    }
+    let path =
+        format!("/containers/{}/rename?name={}", found.record.container.id, url_encoded(wanted));
+    tell(&found, Method::POST, &path).await?;
+    read_container(&found.engine, &found.record.container.id).await?;
+    empty(StatusCode::NO_CONTENT)
+}
+
+async fn tell(found: &Found, method: Method, path: &str) -> Result<(), EngineError> {
+    let answer: Result<Value, EngineError> =
+        found.engine.target().ask(method, path, HeaderMap::new(), None, ANSWER_TIMEOUT).await;
+    found.engine.note(&answer);
+    answer.map(drop)
+}
+
+/// Passes a request on to the container's engine, and the answer back.
+pub(super) async fn pass(
+    manager: &Manager,
+    name: &str,
+    verb: &str,
+    is_change: bool,
+    request: Request<Body>,
+) -> Reply {
+    let found = find(manager, name, format!("No such container: {name}"))?;
+    let id = found.record.container.id.clone();
+    let response = forward(&found.engine, request, &format!("/containers/{id}/{verb}")).await?;
+    // Whoever waits for a container waits for its end; its events tell how it is then.
+    if is_change && verb != "wait" {
+        read_container(&found.engine, &id).await?;
+    }
+    Ok(response)
+}
+
+/// Passes a request on under the version of the API that the client asked for.
+pub(super) async fn forward(engine: &Arc<Engine>, request: Request<Body>, path: &str) -> Reply {
+    let original = request.uri().path();
+    let version = &original[..original.len() - without_version(original).len()];
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    let path = format!("{version}{path}{query}");
+    let answer = engine.target().forward(request, &path).await;
+    engine.note(&answer);
+    Ok(answer?)
+}
+
+/// Notes which container a command belongs to, so that it is found by the command's identifier alone.
+pub(super) async fn exec_create(manager: &Manager, name: &str, request: Request<Body>) -> Reply {
+    let found = find(manager, name, format!("No such container {name}"))?;
+    let body = body_json(request).await?;
+    if body["Cmd"].as_array().is_none_or(Vec::is_empty) {
+        return Err(Failure::bad_request("No exec command specified"));
+    }
+    let path = format!("/containers/{}/exec", found.record.container.id);
+    let target = found.engine.target();
+    let answer: Result<Value, EngineError> =
+        target.ask(Method::POST, &path, HeaderMap::new(), Some(&body), ANSWER_TIMEOUT).await;
+    found.engine.note(&answer);
+    let answer = answer?;
+    manager.note_exec(answer["Id"].as_str().unwrap_or_default(), found.engine.addr());
+    json_with(StatusCode::CREATED, &answer)
+}
+
+pub(super) async fn exec_pass(
+    manager: &Manager,
+    id: &str,
+    verb: &str,
+    request: Request<Body>,
+) -> Reply {
+    let engine = match manager.exec_engine(id) {
+        Some(engine) => engine,
+        None => find_exec(manager, id).await?,
+    };
+    forward(&engine, request, &format!("/exec/{id}/{verb}")).await
+}
+
+/// Asks all engines for a command that another manager, or nobody, noted.
+async fn find_exec(manager: &Manager, id: &str) -> Result<Arc<Engine>, Failure> {
+    for engine in manager.cluster.engines().into_iter().filter(|engine| engine.is_healthy()) {
+        let path = format!("/exec/{id}/json");
+        if engine.target().get::<Value>(&path, ANSWER_TIMEOUT).await.is_ok() {
+            return Ok(engine);
+        }
+    }
+    Err(Failure::not_found(format!("Exec {id} not found")))
+}
+
+/// The container of this name on an engine that answers.
+pub(super) fn find(manager: &Manager, name: &str, missing: String) -> Result<Found, Failure> {
+    let found = manager.cluster.container(name).ok_or_else(|| Failure::not_found(missing))?;
+    match found.engine.is_healthy() {
+        true => Ok(found),
+        false => Err(Failure::internal(format!(
+            "Container {name} running on unhealthy node {}",
+            found.engine.name()
+        ))),
+    }
+}

@@ -1,0 +1,158 @@
+//! `docker info` and `docker version` of a whole pool.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::Manager;
+use crate::engine::{Engine, Health, Picture};
+use crate::scheduler::Node;
+use crate::text::{natural_order, rfc3339, size};
+
+/// What the manager says that it is: the version whose manners it has.
+pub(crate) const SERVER_VERSION: &str = "swarm/1.2.9";
+/// Docker's API that the manager speaks.
+pub(crate) const API_VERSION: &str = "1.40";
+
+pub(super) fn version() -> Value {
+    json!({
+        "Platform": {"Name": "Docker Swarm - Community"},
+        "Version": SERVER_VERSION,
+        "ApiVersion": API_VERSION,
+        "GitCommit": "",
+        "GoVersion": "",
+        "Os": "linux",
+        "Arch": architecture(),
+        "KernelVersion": read_line("/proc/sys/kernel/osrelease"),
+        "BuildTime": "",
+    })
+}
+
+/// As engines of Docker's name it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn read_line(path: &str) -> String {
+    let line = std::fs::read_to_string(path).map(|text| text.trim().to_owned());
+    line.unwrap_or_else(|_| "<unknown>".to_owned())
+}
+
+pub(super) fn info(manager: &Manager) -> Value {
+    let engines = manager.cluster.engines();
+    let nodes: Vec<Node> = engines.iter().filter_map(|engine| engine.node()).collect();
+    let counted = |names: &[&str]| -> usize {
+        let of_engine = |engine: &Arc<Engine>| {
+            let counts = engine.count();
+            names.iter().filter_map(|name| counts.get(name)).sum::<usize>()
+        };
+        engines.iter().map(of_engine).sum()
+    };
+    let images: usize = engines.iter().map(|engine| engine.picture().images.len()).sum();
+    let env = |name: &str| std::env::var(name).unwrap_or_default();
+    let mut info = json!({
+        "ID": "",
+        "Containers": counted(&["created", "running", "paused", "restarting", "exited", "dead"]),
+        "ContainersRunning": counted(&["running", "restarting"]),
+        "ContainersPaused": counted(&["paused"]),
+        "ContainersStopped": counted(&["created", "exited", "dead"]),
+        "Images": images,
+        "Driver": "",
+        "DriverStatus": null,
+        "SystemStatus": rows(manager, engines),
+        "Plugins": {"Volume": null, "Network": null, "Authorization": null, "Log": null},
+        "NEventsListener": manager.cluster.followers(),
+        "KernelVersion": read_line("/proc/sys/kernel/osrelease"),
+        "OperatingSystem": "linux",
+        "OSType": "linux",
+        "Architecture": architecture(),
+        "NCPU": nodes.iter().map(|node| node.total_cpus).sum::<i64>(),
+        "MemTotal": nodes.iter().map(|node| node.total_memory).sum::<i64>(),
+        "Name": read_line("/proc/sys/kernel/hostname"),
+        "ServerVersion": SERVER_VERSION,
+        "SystemTime": rfc3339(std::time::SystemTime::now()),
+        "HttpProxy": env("http_proxy"),
+        "HttpsProxy": env("https_proxy"),
+        "NoProxy": env("no_proxy"),
+        "Debug": manager.is_debug,
+        "ExperimentalBuild": manager.is_experimental,
+        "Labels": null,
+        "Swarm": {"NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": false,
+            "Error": "", "RemoteManagers": null},
+    });
+    // Where it is up to the engines, clients must not be warned of what the manager lacks.
+    for can in [
+        "MemoryLimit",
+        "SwapLimit",
+        "CpuCfsPeriod",
+        "CpuCfsQuota",
+        "CPUShares",
+        "CPUSet",
+        "IPv4Forwarding",
+        "BridgeNfIptables",
+        "BridgeNfIp6tables",
+        "OomKillDisable",
+        "PidsLimit",
+    ] {
+        info[can] = true.into();
+    }
+    info
+}
+
+/// What the pool is made of, in rows of two.
+fn rows(manager: &Manager, mut engines: Vec<Arc<Engine>>) -> Vec<[String; 2]> {
+    let row = |name: &str, value: String| [name.to_owned(), value];
+    let mut rows = vec![row("Role", "primary".to_owned())];
+    let scheduler = &manager.cluster.scheduler;
+    let filters: Vec<_> = scheduler.filters.iter().map(|filter| filter.name()).collect();
+    rows.push(row("Strategy", scheduler.strategy.name().to_owned()));
+    rows.push(row("Filters", filters.join(", ")));
+    rows.push(row("Nodes", engines.len().to_string()));
+    engines.sort_by(|one, other| {
+        natural_order(&one.name(), &other.name()).then_with(|| one.addr().cmp(other.addr()))
+    });
+    for engine in engines {
+        rows.extend(engine_rows(&engine));
+    }
+    rows
+}
+
+fn engine_rows(engine: &Engine) -> Vec<[String; 2]> {
+    let picture = engine.picture();
+    let row = |name: &str, value: String| [format!("  └ {name}"), value];
+    let name = if picture.specs.name.is_empty() { "(unknown)" } else { &picture.specs.name };
+    let node = engine.node().unwrap_or_default();
+    let labels: Vec<String> =
+        picture.specs.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let mut rows = vec![
+        [format!(" {name}"), engine.addr().to_owned()],
+        row("ID", engine.id()),
+        row("Status", picture.health.name().to_owned()),
+        row("Containers", containers(engine, &picture)),
+        row("Reserved CPUs", format!("{} / {}", node.used_cpus, node.total_cpus)),
+        row("Reserved Memory", format!("{} / {}", size(node.used_memory), size(node.total_memory))),
+        row("Labels", labels.join(", ")),
+    ];
+    if !picture.error.is_empty() {
+        rows.push(row("Error", picture.error.trim().to_owned()));
+    }
+    rows.push(row("UpdatedAt", rfc3339(picture.updated_at)));
+    rows.push(row("ServerVersion", picture.specs.version.clone()));
+    rows
+}
+
+fn containers(engine: &Engine, picture: &Picture) -> String {
+    let total = picture.containers.len();
+    if picture.health != Health::Healthy {
+        return total.to_string();
+    }
+    let counts = engine.count();
+    let of = |names: &[&str]| names.iter().filter_map(|name| counts.get(name)).sum::<usize>();
+    let (running, paused) = (of(&["running", "restarting"]), of(&["paused"]));
+    let stopped = total.saturating_sub(running + paused);
+    format!("{total} ({running} Running, {paused} Paused, {stopped} Stopped)")
+}

@@ -1,0 +1,10 @@
+//! Which engines there are: from the command line, a file, or a store where agents register them.
+
+mod entry;
+mod file;
+mod pattern;
+mod url;
+
+pub(crate) use entry::{Entry, is_address};
+pub(crate) use file::read_file;
+pub(crate) use url::Source;

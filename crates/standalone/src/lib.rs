@@ -1,0 +1,36 @@
+//! Standalone Swarm, the first generation: a manager that makes a pool of Docker Engines look like one.
+//!
+//! ```text
+//!  docker CLI ──HTTP──> manager ──┬── discovery (which engines there are)
+//!                                 ├── cluster   (what each engine has, by its events)
+//!                                 ├── scheduler (pure: filters, strategy ─► an engine)
+//!                                 └──HTTP──> Docker Engines
+//! ```
+//!
+//! Takes the command lines, environment variables and expressions of docker/swarm 1.2.9 unchanged. It shares nothing with
+//! swarm mode but the executable.
+
+mod api;
+mod cluster;
+mod commands;
+mod container_config;
+mod discovery;
+mod duration;
+mod engine;
+mod log;
+mod scheduler;
+mod text;
+
+pub use commands::run;
+
+/// Writes to standard output; whoever closed it needs nothing more.
+fn print(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Writes to standard error.
+fn print_error(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
