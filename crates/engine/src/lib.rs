@@ -22,7 +22,7 @@ pub mod volume;
 
 pub use config::{EngineConfig, LogDefaults};
 pub use container::health::Verdict;
-pub use container::list::ListOptions;
+pub use container::list::{ListOptions, human_duration};
 pub use container::logs::{LogEntry, LogOptions, LogSource};
 pub use container::wait::WaitCondition;
 pub use container::{ContainerId, PruneReport};

@@ -10,10 +10,12 @@ mod serve;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use flags::{Flag, Given, Kind};
 
 use crate::discovery::Source;
+use crate::text::log_time;
 use crate::{log, print};
 
 /// Flags before the command.
@@ -130,9 +132,7 @@ pub fn run(words: &[String]) -> Option<ExitCode> {
         return Some(fail(&error));
     }
     let own = &words[begin + 1..];
-    if own.iter().any(|word| ["-h", "--h", "-help", "--help"].contains(&word.as_str()))
-        && !own.contains(&"-H".to_owned())
-    {
+    if own.iter().any(|word| ["-h", "--h", "-help", "--help"].contains(&word.as_str())) {
         print(&help::of(command));
         return Some(ExitCode::SUCCESS);
     }
@@ -153,7 +153,7 @@ pub fn run(words: &[String]) -> Option<ExitCode> {
         Ok(()) => ExitCode::SUCCESS,
         Err(Stop::Fatal(message)) => fail(&message),
         Err(Stop::Plain(message)) => {
-            crate::print_error(&format!("{}\n", message));
+            crate::print_error(&format!("{} {message}\n", log_time(SystemTime::now())));
             ExitCode::FAILURE
         }
     })

@@ -7,8 +7,8 @@
 //!                                 └──HTTP──> Docker Engines
 //! ```
 //!
-//! Takes the command lines, environment variables and expressions of docker/swarm 1.2.9 unchanged. It shares nothing with
-//! swarm mode but the executable.
+//! Takes the command lines, environment variables and expressions of docker/swarm 1.2.9 unchanged. It shares with swarm mode the
+//! executable, and how `docker ps` tells spans of time.
 
 mod api;
 mod cluster;

@@ -1,7 +1,7 @@
-//! How things are written for people: sizes, times, spans, and names in the order that people expect.
+//! How things are written for people: sizes, times, and names in the order that people expect.
 
 use std::cmp::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -29,29 +29,15 @@ pub(crate) fn rfc3339(at: SystemTime) -> String {
     at.replace_nanosecond(0).unwrap_or(at).format(&Rfc3339).unwrap_or_default()
 }
 
+/// In UTC, as Go's plain log begins its lines.
+pub(crate) fn log_time(at: SystemTime) -> String {
+    rfc3339(at).trim_end_matches('Z').replace('-', "/").replace('T', " ")
+}
+
 /// A time as engines write it; none where there is none, as for what never began.
 pub(crate) fn parse_rfc3339(text: &str) -> Option<SystemTime> {
     let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
     (at.year() > 1).then(|| at.into())
-}
-
-/// A span as `docker ps` tells it.
-pub(crate) fn human_duration(span: Duration) -> String {
-    let seconds = span.as_secs();
-    let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
-    match () {
-        () if seconds < 1 => "Less than a second".to_owned(),
-        () if seconds == 1 => "1 second".to_owned(),
-        () if seconds < 60 => format!("{seconds} seconds"),
-        () if minutes == 1 => "About a minute".to_owned(),
-        () if minutes < 60 => format!("{minutes} minutes"),
-        () if hours == 1 => "About an hour".to_owned(),
-        () if hours < 48 => format!("{hours} hours"),
-        () if hours < 24 * 7 * 2 => format!("{} days", hours / 24),
-        () if hours < 24 * 30 * 2 => format!("{} weeks", hours / 24 / 7),
-        () if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
-        () => format!("{} years", hours / 24 / 365),
-    }
 }
 
 /// Names with numbers in them in the order of the numbers: `node-2` before `node-10`.
@@ -99,22 +85,9 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_told_as_by_docker() {
-        for (seconds, expect) in [
-            (0, "Less than a second"),
-            (1, "1 second"),
-            (59, "59 seconds"),
-            (60, "About a minute"),
-            (3599, "59 minutes"),
-            (3600, "About an hour"),
-            (7200, "2 hours"),
-            (48 * 3600, "2 days"),
-            (21 * 86400, "3 weeks"),
-            (100 * 86400, "3 months"),
-            (800 * 86400, "2 years"),
-        ] {
-            assert_eq!(human_duration(Duration::from_secs(seconds)), expect, "{seconds}");
-        }
+    fn plain_lines_begin_with_the_time() {
+        let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_763_779_237);
+        assert_eq!(log_time(at), "2025/11/22 02:40:37");
     }
 
     #[test]

@@ -237,7 +237,7 @@ fn port_type(protocol: Protocol) -> PortSummaryTypeEnum {
 /// The STATUS column.
 fn status_text(record: &Record, now: u64) -> String {
     let state = &record.state;
-    let ago = |then: u64| human(Duration::from_nanos(now.saturating_sub(then)));
+    let ago = |then: u64| human_duration(Duration::from_nanos(now.saturating_sub(then)));
     match state.status {
         Status::Running => {
             let health = record.health_status().map(|health| format!(" ({})", health.in_status()));
@@ -252,8 +252,8 @@ fn status_text(record: &Record, now: u64) -> String {
     }
 }
 
-/// A duration as Docker's units say it.
-fn human(duration: Duration) -> String {
+/// A duration as Docker's units say it (docker/go-units' `HumanDuration`).
+pub fn human_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
     match () {
@@ -288,7 +288,7 @@ mod tests {
             (3 * 24 * 3600, "3 days"),
             (15 * 24 * 3600, "2 weeks"),
         ] {
-            assert_eq!(human(Duration::from_secs(seconds)), text);
+            assert_eq!(human_duration(Duration::from_secs(seconds)), text);
         }
     }
 

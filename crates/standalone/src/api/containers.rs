@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use axum::body::Body;
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Map, Value, json};
+use swarm_engine::human_duration;
 
 use super::query::{Filters, Query};
 use super::reply::{Failure, Reply, empty, json as json_reply, json_with};
@@ -13,7 +14,7 @@ use super::route::without_version;
 use super::{Manager, body_json};
 use crate::cluster::{Creation, Found};
 use crate::engine::{Engine, EngineError, Run, read_container, url_encoded};
-use crate::text::{human_duration, parse_rfc3339};
+use crate::text::parse_rfc3339;
 
 /// An engine may take so long to remove a container, or to answer about one.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);

@@ -49,13 +49,14 @@ fn lost(all: &[Found]) -> Vec<&Found> {
 
 /// Containers that were made anew elsewhere while their engine was away.
 fn surplus(all: &[Found]) -> Vec<&Found> {
-    let mut by_id: BTreeMap<&str, Vec<&Found>> = BTreeMap::new();
+    // An identifier alone may have come along with an image that was committed; who was moved has its name, too.
+    let mut by_id: BTreeMap<(&str, &[String]), Vec<&Found>> = BTreeMap::new();
     for found in all.iter().filter(|found| {
         found.engine.is_healthy()
             && found.record.wishes.is_rescheduled()
             && !swarm_id(found).is_empty()
     }) {
-        by_id.entry(swarm_id(found)).or_default().push(found);
+        by_id.entry((swarm_id(found), &found.record.container.names)).or_default().push(found);
     }
     let mut surplus = Vec::new();
     for mut same in by_id.into_values() {
