@@ -11,6 +11,7 @@
 //! executable, and how `docker ps` tells spans of time.
 
 mod api;
+mod clock;
 mod cluster;
 mod commands;
 mod container_config;
@@ -19,6 +20,7 @@ mod duration;
 mod engine;
 mod log;
 mod scheduler;
+mod store;
 mod text;
 
 pub use commands::run;

@@ -9,7 +9,7 @@ use super::{Call, Command, DISCOVERY_OPTIONS, Stop};
 use crate::api::Manager;
 use crate::cluster::Cluster;
 use crate::cluster::reschedule::watch;
-use crate::discovery::{Source, is_address, read_file};
+use crate::discovery::{Entry, Source, follow, is_address, read_file};
 use crate::duration::Span;
 use crate::engine::EngineOptions;
 use crate::scheduler::{Filter, Scheduler, Strategy};
@@ -134,7 +134,13 @@ async fn discover(manager: Arc<Manager>, source: Source) {
             }
             tokio::time::sleep(FILE_INTERVAL).await;
         },
-        Source::Store(_) => tracing::error!("Discovery error: {}", super::NO_STORES),
+        Source::Store(url) => match super::open_store(&url) {
+            Ok(store) => {
+                let tell = |entries: &[Entry]| manager.cluster.set_engines(entries);
+                follow(&*store, &url.nodes_path, tell).await;
+            }
+            Err(error) => tracing::error!("Discovery error: {error}"),
+        },
     }
 }
 
@@ -236,7 +242,7 @@ fn check_replication(call: &Call, source: &Source) -> Result<(), String> {
         return Err("--replication-ttl should be a positive number".to_owned());
     }
     match source {
-        Source::Store(_) => Err(super::NO_STORES.to_owned()),
+        Source::Store(_) => Ok(()),
         _ => Err("Leader election is only supported with consul, etcd and zookeeper discovery."
             .to_owned()),
     }
