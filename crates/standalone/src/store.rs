@@ -8,6 +8,7 @@
 //!
 //! Keys and values are those of docker/swarm 1.2.9, so that both can share a Consul or a ZooKeeper.
 
+mod consul;
 mod etcd;
 mod hosts;
 mod tls;
@@ -124,9 +125,21 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
 /// # Errors
 /// [`TlsError`], where its certificates can't be read.
 pub(crate) fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, TlsError> {
-    let tls = url.tls.as_ref().map(TlsFiles::load).transpose()?;
+    let files = match url.kind {
+        // A variable of Consul's own command line.
+        StoreKind::Consul if is_set("CONSUL_HTTP_SSL") => Some(url.tls.clone().unwrap_or_default()),
+        _ => url.tls.clone(),
+    };
+    let tls = files.as_ref().map(TlsFiles::load).transpose()?;
     Ok(match url.kind {
         StoreKind::Etcd => Arc::new(etcd::Etcd::new(url, tls)),
-        StoreKind::Consul | StoreKind::ZooKeeper => Arc::new(etcd::Etcd::new(url, tls)),
+        StoreKind::Consul => Arc::new(consul::Consul::new(url, tls)),
+        StoreKind::ZooKeeper => Arc::new(etcd::Etcd::new(url, tls)),
     })
+}
+
+/// Whether a variable of the environment says yes.
+fn is_set(variable: &str) -> bool {
+    std::env::var(variable)
+        .is_ok_and(|value| ["1", "t", "T", "true", "TRUE", "True"].contains(&&*value))
 }

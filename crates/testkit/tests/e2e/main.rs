@@ -29,6 +29,7 @@ mod restart;
 mod services;
 mod specification;
 mod standalone;
+mod standalone_ha;
 mod stock;
 mod support;
 mod tls;
