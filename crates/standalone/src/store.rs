@@ -12,6 +12,7 @@ mod consul;
 mod etcd;
 mod hosts;
 mod tls;
+mod zookeeper;
 
 use std::fmt;
 use std::sync::Arc;
@@ -134,7 +135,7 @@ pub(crate) fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, TlsError> {
     Ok(match url.kind {
         StoreKind::Etcd => Arc::new(etcd::Etcd::new(url, tls)),
         StoreKind::Consul => Arc::new(consul::Consul::new(url, tls)),
-        StoreKind::ZooKeeper => Arc::new(etcd::Etcd::new(url, tls)),
+        StoreKind::ZooKeeper => Arc::new(zookeeper::ZooKeeper::new(url)),
     })
 }
 

@@ -2,12 +2,14 @@
 
 mod consul;
 mod etcd;
+mod zookeeper;
 
 use std::fmt;
 use std::time::Duration;
 
 pub use consul::Consul;
 pub use etcd::Etcd;
+pub use zookeeper::ZooKeeper;
 
 /// A store may take so long to answer after its start; one that runs on Java takes seconds.
 const START_TIMEOUT: Duration = Duration::from_secs(30);

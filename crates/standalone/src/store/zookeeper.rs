@@ -67,8 +67,10 @@ impl ZooKeeper {
         let connector = Client::connector()
             .with_session_timeout(timeout)
             .with_connection_timeout((timeout / 3).max(CONNECT_TIMEOUT));
-        let connecting = tokio::time::timeout(REQUEST_TIMEOUT, connector.connect(&self.hosts)).await;
-        let client = connecting.unwrap_or(Err(Error::Timeout)).map_err(|error| self.problem(&error))?;
+        let connecting =
+            tokio::time::timeout(REQUEST_TIMEOUT, connector.connect(&self.hosts)).await;
+        let client =
+            connecting.unwrap_or(Err(Error::Timeout)).map_err(|error| self.problem(&error))?;
         *place = Some(client.clone());
         Ok(client)
     }
@@ -209,7 +211,10 @@ impl Store for ZooKeeper {
         let stat = self.within(client.check_stat(&path)).await?;
         if let Some(stat) = stat {
             if stat.ephemeral_owner == client.session_id().0 {
-                return self.within(client.set_data(&path, claim.value.as_bytes(), None)).await.map(drop);
+                return self
+                    .within(client.set_data(&path, claim.value.as_bytes(), None))
+                    .await
+                    .map(drop);
             }
             // Of an agent that was here before: replaced at once, so that nobody misses it.
             let replace = async {
@@ -258,7 +263,7 @@ impl Store for ZooKeeper {
         claim: &Claim,
         session: &mut Option<Session>,
     ) -> Result<Holding, StoreError> {
-        let client = self.client(&self.locking, claim.ttl).await?;
+        let client = self.client(&self.locking, session_timeout(claim.ttl)).await?;
         let folder = absolute(&claim.key);
         self.make_folder(&client, &folder).await?;
         let own = self.own_node(&client, &folder, claim).await?;
@@ -281,7 +286,7 @@ impl Store for ZooKeeper {
     }
 
     async fn release(&self, claim: &Claim, session: Session) -> Result<(), StoreError> {
-        let client = self.client(&self.locking, claim.ttl).await?;
+        let client = self.client(&self.locking, session_timeout(claim.ttl)).await?;
         self.delete(&client, &session.0).await
     }
 }
@@ -289,13 +294,16 @@ impl Store for ZooKeeper {
 /// Waits until a folder has changed, or its session is over.
 async fn wait_for(client: &Client, change: zookeeper_client::OneshotWatcher) {
     let mut state = client.state_watcher();
-    let over = async {
-        while !state.changed().await.is_terminated() {}
-    };
+    let over = async { while !state.changed().await.is_terminated() {} };
     tokio::select! {
         _ = change.changed() => {}
         () = over => {}
     }
+}
+
+/// ZooKeeper ends sessions at its ticks, which are two seconds apart: up to so much later than it was asked to.
+fn session_timeout(ttl: Duration) -> Duration {
+    ttl / 4 * 3
 }
 
 /// Paths begin with a slash.
@@ -307,7 +315,8 @@ fn absolute(path: &str) -> String {
 fn lowest(names: &[String]) -> Option<&str> {
     let number = |name: &String| {
         let at = name.len().checked_sub(NUMBER_DIGITS)?;
-        let number: u64 = name.contains(LOCK_MARK).then(|| name.get(at..)?.parse().ok()).flatten()?;
+        let number: u64 =
+            name.contains(LOCK_MARK).then(|| name.get(at..)?.parse().ok()).flatten()?;
         Some(number)
     };
     let numbered = names.iter().filter_map(|name| Some((number(name)?, name)));

@@ -23,7 +23,7 @@ use state::State;
 const PORT: u16 = 8500;
 
 /// What the threads of a stand-in share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
@@ -41,8 +41,8 @@ pub struct Consul {
 impl Consul {
     /// Starts one that takes session TTLs of this length and longer.
     pub fn start(host: Host, session_ttl_min: Duration) -> Self {
-        let shared = Shared::default();
-        shared.state.lock().expect("the state").session_ttl_min = session_ttl_min;
+        let state = Mutex::new(State::new(session_ttl_min));
+        let shared = Shared { state, changed: Condvar::new() };
         let mut consul = Self { host, shared: Arc::new(shared), is_over: Arc::default() };
         consul.restart();
         consul

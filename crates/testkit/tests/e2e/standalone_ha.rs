@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use swarm_testkit::{
-    Consul, Engine, Etcd, Host, KeyStore, Lab, StockEngine, busybox_image_tar, require_command,
-    swarm_binary, wait_until,
+    Consul, Engine, Etcd, Host, KeyStore, Lab, StockEngine, ZooKeeper, busybox_image_tar, require,
+    require_command, swarm_binary, wait_until,
 };
 
 use crate::support::{IMAGE, PATIENCE, can_run};
@@ -229,6 +229,20 @@ fn managers_fail_over_with_consul() {
     let lab = Lab::new();
     let mut store = Consul::start(lab.host("store"), Duration::from_secs(1));
     fail_over(&lab, &mut store);
+}
+
+#[test]
+fn managers_fail_over_with_zookeeper() {
+    if !(can_run() && require_command("java") && require_zookeeper()) {
+        return;
+    }
+    let lab = Lab::new();
+    let mut store = ZooKeeper::start(lab.host("store"));
+    fail_over(&lab, &mut store);
+}
+
+fn require_zookeeper() -> bool {
+    require(ZooKeeper::is_installed(), "needs ZooKeeper, of Debian's package zookeeper")
 }
 
 #[test]

@@ -109,13 +109,15 @@ fn answer(request: &Request, shared: &Shared, is_over: &AtomicBool) -> (u16, u64
         let after: u64 = request.query("index").and_then(|index| index.parse().ok()).unwrap_or(0);
         let wait = request.query("wait").and_then(|wait| wait.strip_suffix('s')?.parse().ok());
         let until = Instant::now() + wait.map_or(WAIT, Duration::from_secs);
-        while after > 0 && index(&state, request) <= after && Instant::now() < until {
+        // Real ones have an index of their own for each prefix; one for all makes queries wake up too often, never too
+        // seldom.
+        while after > 0 && state.index <= after && Instant::now() < until {
             if is_over.load(Ordering::SeqCst) {
                 break;
             }
             state = shared.changed.wait_timeout(state, TICK).expect("the state").0;
         }
-        let index = index(&state, request);
+        let index = state.index;
         let found = found(&state, request);
         return match found.is_empty() {
             true => (404, index, String::new()),
@@ -126,12 +128,7 @@ fn answer(request: &Request, shared: &Shared, is_over: &AtomicBool) -> (u16, u64
     let index = state.index;
     drop(state);
     shared.changed.notify_all();
-    (status, index.max(1), body)
-}
-
-/// Real ones have an index of their own for each prefix; one for all makes queries wake up too often, never too seldom.
-fn index(state: &State, _: &Request) -> u64 {
-    state.index.max(1)
+    (status, index, body)
 }
 
 fn found(state: &State, request: &Request) -> Vec<Value> {

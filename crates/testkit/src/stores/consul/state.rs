@@ -25,9 +25,9 @@ struct Session {
 }
 
 /// All of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
-    pub(super) session_ttl_min: Duration,
+    session_ttl_min: Duration,
     pub(super) pairs: BTreeMap<String, Pair>,
     sessions: BTreeMap<String, Session>,
     pub(super) index: u64,
@@ -35,6 +35,17 @@ pub(super) struct State {
 }
 
 impl State {
+    pub(super) fn new(session_ttl_min: Duration) -> Self {
+        // Of an index of nought nobody can wait for the next.
+        Self {
+            session_ttl_min,
+            pairs: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            index: 1,
+            made: 0,
+        }
+    }
+
     /// Forgets sessions that are over; whether there were some.
     pub(super) fn expire(&mut self) -> bool {
         let now = Instant::now();
