@@ -2,11 +2,15 @@
 //!
 //! Mirrors docker/swarm's `api`: errors are plain text, every version of the API is served.
 
+mod build;
 mod containers;
+mod distribute;
 mod events;
+mod forward;
 mod images;
 mod info;
 mod networks;
+mod progress;
 mod query;
 mod reply;
 mod route;
@@ -23,7 +27,7 @@ use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::engine::Engine;
-use query::{Query, decoded};
+use query::{Query, decoded_path};
 use reply::{Failure, Reply};
 use route::{Route, route};
 
@@ -93,7 +97,7 @@ impl Manager {
         if self.has_cors && method == http::Method::OPTIONS {
             return reply::empty(StatusCode::OK);
         }
-        let path = decoded(request.uri().path());
+        let path = decoded_path(request.uri().path());
         let raw_query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
         let query = Query::read(request.uri().query().unwrap_or_default());
         let Some(route) = route(&method, &path) else {
@@ -108,6 +112,8 @@ impl Manager {
             Route::ContainerCreate => containers::create(self, &query, request).await,
             Route::ContainerInspect(name) => containers::inspect(self, name, &raw_query).await,
             Route::ContainerRemove(name) => containers::remove(self, name, &raw_query).await,
+            Route::Commit => containers::commit(self, &query, request).await,
+            Route::Build => build::build(self, &query, request).await,
             Route::ContainerRename(name) => containers::rename(self, name, &query).await,
             Route::ExecCreate(name) => containers::exec_create(self, name, request).await,
             Route::ContainerPass { name, verb, is_change } => {
@@ -115,10 +121,14 @@ impl Manager {
             }
             Route::ExecPass { id, verb } => containers::exec_pass(self, id, verb, request).await,
             Route::ImageList => images::list(self, &query),
-            Route::ImageCreate => images::pull(self, &query, request.headers()).await,
+            Route::ImageCreate => distribute::create(self, &query, request),
+            Route::ImageLoad => distribute::load(self, request),
+            Route::ImageSave => images::save(self, &query, request).await,
             Route::ImageRemove(name) => images::remove(self, name, &query).await,
             Route::ImageTag(name) => images::tag(self, name, &raw_query).await,
-            Route::ImagePass { name, verb } => images::pass(self, name, verb, request).await,
+            Route::ImagePass { name, verb } => {
+                images::pass(self, name, verb, &query, request).await
+            }
             Route::NetworkList => networks::list(self, &query),
             Route::NetworkCreate => networks::create(self, request).await,
             Route::NetworkInspect(name) => networks::inspect(self, name, request).await,
@@ -128,10 +138,14 @@ impl Manager {
             Route::VolumeCreate => volumes::create(self, request).await,
             Route::VolumeInspect(name) => volumes::inspect(self, name, request).await,
             Route::VolumeRemove(name) => volumes::remove(self, name, &raw_query).await,
+            Route::NotHere => Err(Failure::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "Not supported in clustering mode.",
+            )),
             Route::Any => {
                 let engine = self.cluster.any_engine()?;
                 let path = route::without_version(&path).to_owned();
-                containers::forward(&engine, request, &path).await
+                forward::forward(&engine, request, &path).await
             }
         }
     }

@@ -8,12 +8,12 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Map, Value, json};
 use swarm_engine::human_duration;
 
-use super::query::{Filters, Query};
+use super::forward::{forward, path_encoded};
+use super::query::{Filters, Query, with_value};
 use super::reply::{Failure, Reply, empty, json as json_reply, json_with};
-use super::route::without_version;
 use super::{Manager, body_json};
 use crate::cluster::{Creation, Found};
-use crate::engine::{Engine, EngineError, Run, read_container, url_encoded};
+use crate::engine::{Engine, EngineError, Run, read_container, read_images, url_encoded};
 use crate::text::parse_rfc3339;
 
 /// An engine may take so long to remove a container, or to answer about one.
@@ -245,20 +245,31 @@ pub(super) async fn pass(
     let response = forward(&found.engine, request, &format!("/containers/{id}/{verb}")).await?;
     // Whoever waits for a container waits for its end; its events tell how it is then.
     if is_change && verb != "wait" {
-        read_container(&found.engine, &id).await?;
+        note_failure(&found.engine, read_container(&found.engine, &id).await);
     }
     Ok(response)
 }
 
-/// Passes a request on under the version of the API that the client asked for.
-pub(super) async fn forward(engine: &Arc<Engine>, request: Request<Body>, path: &str) -> Reply {
-    let original = request.uri().path();
-    let version = &original[..original.len() - without_version(original).len()];
-    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
-    let path = format!("{version}{path}{query}");
-    let answer = engine.target().forward(request, &path).await;
-    engine.note(&answer);
-    Ok(answer?)
+/// Makes an image of a container, on the container's engine.
+pub(super) async fn commit(manager: &Manager, query: &Query, mut request: Request<Body>) -> Reply {
+    let name = query.text("container");
+    let found = find(manager, name, format!("No such container: {name}"))?;
+    let id = &found.record.container.id;
+    let uri = with_value(request.uri().query().unwrap_or_default(), "container", id);
+    let uri = format!("{}?{uri}", request.uri().path());
+    *request.uri_mut() = uri.parse().map_err(|_| Failure::bad_request("invalid parameters"))?;
+    let response = forward(&found.engine, request, "/commit").await?;
+    if response.status() == StatusCode::CREATED {
+        note_failure(&found.engine, read_images(&found.engine).await);
+    }
+    Ok(response)
+}
+
+/// The engine did what it should; that its picture is not new yet is no failure of that.
+pub(super) fn note_failure(engine: &Engine, read: Result<(), EngineError>) {
+    if let Err(error) = read {
+        tracing::debug!(addr = engine.addr(), %error, "Engine refresh failed");
+    }
 }
 
 /// Notes which container a command belongs to, so that it is found by the command's identifier alone.
@@ -288,7 +299,7 @@ pub(super) async fn exec_pass(
         Some(engine) => engine,
         None => find_exec(manager, id).await?,
     };
-    forward(&engine, request, &format!("/exec/{id}/{verb}")).await
+    forward(&engine, request, &format!("/exec/{}/{verb}", path_encoded(id))).await
 }
 
 /// Asks all engines for a command that another manager, or nobody, noted.

@@ -21,6 +21,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// No answer of an engine that is read whole may be larger: thousands of containers take some megabytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
+/// No error may be larger, or take longer to tell.
+const ERROR_BYTES_MAX: usize = 64 << 10;
+const ERROR_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// An engine did not do what it was asked.
 #[derive(Debug, Clone, Error)]
 pub(crate) enum EngineError {
@@ -136,6 +140,17 @@ impl Target {
             return Err(EngineError::Refused { status, message: message(&bytes) });
         }
         Ok(bytes)
+    }
+
+    /// What an answer that is no success says.
+    pub(crate) async fn refusal(&self, response: Response<Incoming>) -> EngineError {
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ERROR_BYTES_MAX).collect();
+        match tokio::time::timeout(ERROR_TIMEOUT, body).await {
+            Err(_) => EngineError::Silent { addr: self.addr.clone() },
+            Ok(Err(error)) => self.nonsense(error),
+            Ok(Ok(body)) => EngineError::Refused { status, message: message(&body.to_bytes()) },
+        }
     }
 
     /// Sends a request whose answer is a stream of messages, and reads it to its end.
