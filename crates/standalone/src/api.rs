@@ -9,6 +9,7 @@ mod events;
 mod forward;
 mod images;
 mod info;
+mod leftover;
 mod networks;
 mod progress;
 mod query;
@@ -27,6 +28,7 @@ use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::engine::Engine;
+use leftover::Leftover;
 use query::{Query, decoded_path};
 use reply::{Failure, Reply};
 use route::{Route, route};
@@ -78,10 +80,15 @@ impl Manager {
     /// Answers a request.
     pub(crate) async fn serve(&self, request: Request<Body>) -> Response<Body> {
         tracing::debug!(method = %request.method(), uri = %request.uri(), "HTTP request received");
+        let (request, leftover) = Leftover::of(request);
         let mut response = match self.dispatch(request).await {
             Ok(response) => response,
             Err(failure) => failure.answer(),
         };
+        let status = response.status();
+        if status.is_client_error() || status.is_server_error() {
+            leftover.read().await;
+        }
         let headers = response.headers_mut();
         headers.insert("Api-Version", HeaderValue::from_static(info::API_VERSION));
         if self.has_cors {

@@ -52,6 +52,12 @@ pub(crate) enum EngineError {
         /// The engine's words.
         message: String,
     },
+    /// It has not got the image, and could not pull it.
+    #[error("{message}")]
+    NotPulled {
+        /// The engine's words.
+        message: String,
+    },
     /// It answered with something else than it should.
     #[error("the docker engine at {addr} gave an answer that makes no sense: {problem}")]
     Nonsense {
@@ -70,7 +76,7 @@ impl EngineError {
 
     /// Whether what was asked for is not there.
     pub(crate) fn is_not_found(&self) -> bool {
-        matches!(self, Self::Refused { status: StatusCode::NOT_FOUND, .. })
+        matches!(self, Self::Refused { status: StatusCode::NOT_FOUND, .. } | Self::NotPulled { .. })
     }
 }
 
