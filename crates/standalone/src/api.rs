@@ -5,6 +5,7 @@
 mod build;
 mod containers;
 mod distribute;
+mod event_filter;
 mod events;
 mod forward;
 mod images;
@@ -38,6 +39,15 @@ const BODY_BYTES_MAX: usize = 8 << 20;
 /// Commands whose containers are remembered.
 const EXECS_MAX: usize = 10_000;
 
+/// What a list of containers must be filtered by for engines to be looked at first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RefreshOn {
+    /// By a node: that node is looked at.
+    pub(crate) node: bool,
+    /// By this name: all are; empty for none.
+    pub(crate) name: String,
+}
+
 /// What a manager serves.
 #[derive(Debug)]
 pub(crate) struct Manager {
@@ -45,6 +55,10 @@ pub(crate) struct Manager {
     pub(crate) is_debug: bool,
     pub(crate) is_experimental: bool,
     pub(crate) has_cors: bool,
+    /// When engines are looked at before containers are listed.
+    pub(crate) refresh: RefreshOn,
+    /// How clients are served where that is not in the clear.
+    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     /// The engines of commands, by the commands' identifiers.
     execs: Mutex<BTreeMap<String, String>>,
 }
@@ -56,6 +70,8 @@ impl Manager {
             is_debug: false,
             is_experimental: false,
             has_cors: false,
+            refresh: RefreshOn::default(),
+            tls: None,
             execs: Mutex::default(),
         }
     }
@@ -114,8 +130,8 @@ impl Manager {
             Route::Ping => Ok("OK".into_response()),
             Route::Version => reply::json(&info::version()),
             Route::Info => reply::json(&info::info(self)),
-            Route::Events => events::follow(self, &query),
-            Route::ContainerList => containers::list(self, &query),
+            Route::Events => events::follow(self, &query).await,
+            Route::ContainerList => containers::list(self, &query).await,
             Route::ContainerCreate => containers::create(self, &query, request).await,
             Route::ContainerInspect(name) => containers::inspect(self, name, &raw_query).await,
             Route::ContainerRemove(name) => containers::remove(self, name, &raw_query).await,
@@ -145,10 +161,9 @@ impl Manager {
             Route::VolumeCreate => volumes::create(self, request).await,
             Route::VolumeInspect(name) => volumes::inspect(self, name, request).await,
             Route::VolumeRemove(name) => volumes::remove(self, name, &raw_query).await,
-            Route::NotHere => Err(Failure::new(
-                StatusCode::NOT_IMPLEMENTED,
-                "Not supported in clustering mode.",
-            )),
+            Route::NotHere => {
+                Err(Failure::new(StatusCode::NOT_IMPLEMENTED, "Not supported in clustering mode."))
+            }
             Route::Any => {
                 let engine = self.cluster.any_engine()?;
                 let path = route::without_version(&path).to_owned();

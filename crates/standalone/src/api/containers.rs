@@ -13,14 +13,17 @@ use super::query::{Filters, Query, with_value};
 use super::reply::{Failure, Reply, empty, json as json_reply, json_with};
 use super::{Manager, body_json};
 use crate::cluster::{Creation, Found};
-use crate::engine::{Engine, EngineError, Run, read_container, read_images, url_encoded};
+use crate::engine::{
+    Depth, Engine, EngineError, Run, read_all, read_container, read_images, url_encoded,
+};
 use crate::text::parse_rfc3339;
 
 /// An engine may take so long to remove a container, or to answer about one.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-pub(super) fn list(manager: &Manager, query: &Query) -> Reply {
+pub(super) async fn list(manager: &Manager, query: &Query) -> Reply {
     let filters = query.filters()?;
+    refresh(manager, &filters).await;
     let exited: Option<Vec<i64>> = match filters.get("exited") {
         None => None,
         Some(codes) => {
@@ -65,6 +68,22 @@ pub(super) fn list(manager: &Manager, query: &Query) -> Reply {
     }
     let now = SystemTime::now();
     json_reply(&found.iter().map(|found| entry(found, now)).collect::<Vec<_>>())
+}
+
+/// Looks at engines first, where the manager was told to for such filters.
+async fn refresh(manager: &Manager, filters: &Filters) {
+    let wants = &manager.refresh;
+    let has = |name: &str, value: &str| {
+        filters.get(name).is_some_and(|values| values.iter().any(|given| given == value))
+    };
+    let is_all = !wants.name.is_empty() && has("name", &wants.name);
+    let engines = manager.cluster.engines().into_iter().filter(|engine| {
+        engine.is_healthy() && (is_all || (wants.node && has("node", &engine.name())))
+    });
+    let looks = engines.map(|engine| async move {
+        note_failure(&engine, read_all(&engine, Depth::Full).await);
+    });
+    futures::future::join_all(looks).await;
 }
 
 fn admits(filters: &Filters, found: &Found) -> bool {
@@ -202,7 +221,7 @@ pub(super) async fn remove(manager: &Manager, name: &str, query: &str) -> Reply 
     tell(&found, Method::DELETE, &path).await?;
     let id = found.record.container.id.clone();
     found.engine.change(|picture| {
-        picture.containers.remove(&id);
+        picture.forget(&id);
     });
     empty(StatusCode::NO_CONTENT)
 }

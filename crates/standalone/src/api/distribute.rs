@@ -116,9 +116,8 @@ fn everywhere(engines: Vec<Arc<Engine>>, work: Work, body: Option<Body>) -> Repl
         let results = join_all(parts).await;
         let is_done_somewhere = results.iter().any(Result::is_ok);
         let errors = results.into_iter().filter_map(Result::err);
-        let errors: Vec<String> = errors
-            .filter(|error| !(is_done_somewhere && error.contains(OTHER_SYSTEM)))
-            .collect();
+        let errors: Vec<String> =
+            errors.filter(|error| !(is_done_somewhere && error.contains(OTHER_SYSTEM))).collect();
         if let Some(error) = errors.last() {
             teller.fail(error).await;
         }
