@@ -24,6 +24,7 @@ mod log;
 mod scheduler;
 mod store;
 mod text;
+mod tls;
 
 pub use commands::run;
 
