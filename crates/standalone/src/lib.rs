@@ -17,7 +17,7 @@ mod container_config;
 mod discovery;
 mod duration;
 mod engine;
-mod log;
+pub mod log;
 mod scheduler;
 mod text;
 
