@@ -23,7 +23,7 @@ const PLUGIN: [&str; 4] = [
 
 /// Keeps a load balancer in step with what runs in a cluster
 #[derive(Debug, Parser)]
-#[command(name = "swarm interlock", disable_help_subcommand = true)]
+#[command(name = "interlock", bin_name = "swarm interlock", disable_help_subcommand = true)]
 struct Flags {
     /// The cluster's Docker API [default: $DOCKER_HOST, or unix:///var/run/docker.sock]
     #[arg(long, short = 's', global = true, value_name = "URL")]

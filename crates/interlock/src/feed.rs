@@ -39,9 +39,11 @@ pub(crate) async fn follow(client: Client, hints: mpsc::Sender<()>) {
     loop {
         match stream(&client, &hints, &mut pause).await {
             Ok(()) => tracing::debug!("the stream of events has ended, opening it again"),
-            Err(error) => {
+            // An outage is told once.
+            Err(error) if pause == RETRY_FIRST => {
                 tracing::error!("error on the stream of events, will retry: {}", error.told());
             }
+            Err(error) => tracing::debug!("no stream of events yet: {}", error.told()),
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(RETRY_MAX);
@@ -54,13 +56,13 @@ async fn stream(
     pause: &mut Duration,
 ) -> Result<(), ClientError> {
     let mut body = client.stream("/events").await?;
+    *pause = RETRY_FIRST;
     tracing::debug!("listening to events");
     // One that is waiting already says as much.
     let _ = hints.try_send(());
     let mut buffer = Vec::new();
     while let Ok(Some(frame)) = tokio::time::timeout(SILENCE_MAX, body.frame()).await {
         let frame = frame.map_err(|error| client.broken(error))?;
-        *pause = RETRY_FIRST;
         let Some(data) = frame.data_ref() else { continue };
         buffer.extend_from_slice(data);
         if take(&mut buffer) {
@@ -96,9 +98,10 @@ fn matters(event: &Value) -> bool {
     let text = |name: &str| event[name].as_str().unwrap_or_default();
     // Engines before 1.10 have `status` only.
     let action = if text("Action").is_empty() { text("status") } else { text("Action") };
-    !IDLE_TYPES.contains(&text("Type"))
-        && !action.starts_with("exec_")
-        && !(IDLE_ACTIONS.contains(&action) && ["", "container"].contains(&text("Type")))
+    let is_idle = IDLE_TYPES.contains(&text("Type"))
+        || action.starts_with("exec_")
+        || IDLE_ACTIONS.contains(&action) && ["", "container"].contains(&text("Type"));
+    !is_idle
 }
 
 #[cfg(test)]

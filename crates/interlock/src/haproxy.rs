@@ -232,3 +232,6 @@ fn signal(pid: u32, signal: Signal) {
         tracing::debug!(%error, %signal, "haproxy was not signalled");
     }
 }
+
+#[cfg(test)]
+mod tests;

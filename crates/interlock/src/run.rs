@@ -65,9 +65,9 @@ enum LookError {
     Cluster(#[from] ClientError),
     #[error("can't read the template {path}: {source}")]
     ReadTemplate { path: String, source: io::Error },
-    #[error("{0}; the configuration stays as it was")]
+    #[error("the configuration stays as it was: {0}")]
     Template(#[from] TemplateError),
-    #[error("{0}; the configuration stays as it was")]
+    #[error("haproxy refuses the configuration, which stays as it was: {0}")]
     Refused(Refusal),
     #[error("{0}")]
     Haproxy(HaproxyError),

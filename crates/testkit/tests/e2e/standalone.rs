@@ -11,7 +11,7 @@ use swarm_testkit::{
 use crate::support::{IMAGE, PATIENCE, await_output, can_run};
 
 /// A `swarm manage` on a host of its own.
-struct Manager {
+pub(crate) struct Manager {
     host: Host,
     child: Child,
 }
@@ -23,7 +23,7 @@ impl Engine for Manager {
 }
 
 impl Manager {
-    fn start(host: Host, flags: &[&str], discovery: &str) -> Self {
+    pub(crate) fn start(host: Host, flags: &[&str], discovery: &str) -> Self {
         let socket = format!("unix://{}", host.folder().join("docker.sock").display());
         let mut command = host.command(swarm_binary());
         command.args(["manage", "-H", &socket]).args(flags).arg(discovery).stdout(Stdio::null());
@@ -42,7 +42,7 @@ impl Manager {
         status.map(str::to_owned).collect()
     }
 
-    fn await_status(&self, expect: &[&str]) {
+    pub(crate) fn await_status(&self, expect: &[&str]) {
         wait_until(PATIENCE, &format!("engines to be {expect:?}"), || {
             (self.status() == expect).then_some(())
         });
@@ -66,7 +66,7 @@ impl Drop for Manager {
 }
 
 /// Engines that listen for a manager, and the list of their addresses.
-fn engines(lab: &Lab, count: usize) -> (Vec<StockEngine>, String) {
+pub(crate) fn engines(lab: &Lab, count: usize) -> (Vec<StockEngine>, String) {
     let tar = lab.folder().join("image.tar");
     std::fs::write(&tar, busybox_image_tar(IMAGE)).expect("write the image");
     let engines: Vec<StockEngine> = (1..=count)
