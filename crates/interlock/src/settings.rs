@@ -106,10 +106,10 @@ impl<E: Fn(&str) -> Option<String>> Reader<E> {
         }
         let expected = match name {
             "HAPROXY_PROXY_BALANCE_ALGORITHM" => "an algorithm of HAProxy, such as leastconn",
-            _ => {
-                "it may have no quotes, backslashes, line ends, # or $, and a single word no blanks"
-            }
+            _ => "no quotes, backslashes, line ends, # and $, and no blanks where a word is meant",
         };
+        // What is secret stays so.
+        let value = if name == "HAPROXY_STATS_PASSWORD" { "***".to_owned() } else { value };
         Err(SettingError { name, value, expected })
     }
 
