@@ -2,11 +2,17 @@
 //!
 //! Mirrors docker/swarm's `api`: errors are plain text, every version of the API is served.
 
+mod build;
 mod containers;
+mod distribute;
+mod event_filter;
 mod events;
+mod forward;
 mod images;
 mod info;
+mod leftover;
 mod networks;
+mod progress;
 mod query;
 mod reply;
 mod route;
@@ -23,7 +29,8 @@ use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::engine::Engine;
-use query::{Query, decoded};
+use leftover::Leftover;
+use query::{Query, decoded_path};
 use reply::{Failure, Reply};
 use route::{Route, route};
 
@@ -32,6 +39,15 @@ const BODY_BYTES_MAX: usize = 8 << 20;
 /// Commands whose containers are remembered.
 const EXECS_MAX: usize = 10_000;
 
+/// What a list of containers must be filtered by for engines to be looked at first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RefreshOn {
+    /// By a node: that node is looked at.
+    pub(crate) node: bool,
+    /// By this name: all are; empty for none.
+    pub(crate) name: String,
+}
+
 /// What a manager serves.
 #[derive(Debug)]
 pub(crate) struct Manager {
@@ -39,6 +55,10 @@ pub(crate) struct Manager {
     pub(crate) is_debug: bool,
     pub(crate) is_experimental: bool,
     pub(crate) has_cors: bool,
+    /// When engines are looked at before containers are listed.
+    pub(crate) refresh: RefreshOn,
+    /// How clients are served where that is not in the clear.
+    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     /// The engines of commands, by the commands' identifiers.
     execs: Mutex<BTreeMap<String, String>>,
 }
@@ -50,6 +70,8 @@ impl Manager {
             is_debug: false,
             is_experimental: false,
             has_cors: false,
+            refresh: RefreshOn::default(),
+            tls: None,
             execs: Mutex::default(),
         }
     }
@@ -74,10 +96,15 @@ impl Manager {
     /// Answers a request.
     pub(crate) async fn serve(&self, request: Request<Body>) -> Response<Body> {
         tracing::debug!(method = %request.method(), uri = %request.uri(), "HTTP request received");
+        let (request, leftover) = Leftover::of(request);
         let mut response = match self.dispatch(request).await {
             Ok(response) => response,
             Err(failure) => failure.answer(),
         };
+        let status = response.status();
+        if status.is_client_error() || status.is_server_error() {
+            leftover.read().await;
+        }
         let headers = response.headers_mut();
         headers.insert("Api-Version", HeaderValue::from_static(info::API_VERSION));
         if self.has_cors {
@@ -93,7 +120,7 @@ impl Manager {
         if self.has_cors && method == http::Method::OPTIONS {
             return reply::empty(StatusCode::OK);
         }
-        let path = decoded(request.uri().path());
+        let path = decoded_path(request.uri().path());
         let raw_query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
         let query = Query::read(request.uri().query().unwrap_or_default());
         let Some(route) = route(&method, &path) else {
@@ -103,11 +130,13 @@ impl Manager {
             Route::Ping => Ok("OK".into_response()),
             Route::Version => reply::json(&info::version()),
             Route::Info => reply::json(&info::info(self)),
-            Route::Events => events::follow(self, &query),
-            Route::ContainerList => containers::list(self, &query),
+            Route::Events => events::follow(self, &query).await,
+            Route::ContainerList => containers::list(self, &query).await,
             Route::ContainerCreate => containers::create(self, &query, request).await,
             Route::ContainerInspect(name) => containers::inspect(self, name, &raw_query).await,
             Route::ContainerRemove(name) => containers::remove(self, name, &raw_query).await,
+            Route::Commit => containers::commit(self, &query, request).await,
+            Route::Build => build::build(self, &query, request).await,
             Route::ContainerRename(name) => containers::rename(self, name, &query).await,
             Route::ExecCreate(name) => containers::exec_create(self, name, request).await,
             Route::ContainerPass { name, verb, is_change } => {
@@ -115,10 +144,14 @@ impl Manager {
             }
             Route::ExecPass { id, verb } => containers::exec_pass(self, id, verb, request).await,
             Route::ImageList => images::list(self, &query),
-            Route::ImageCreate => images::pull(self, &query, request.headers()).await,
+            Route::ImageCreate => distribute::create(self, &query, request),
+            Route::ImageLoad => distribute::load(self, request),
+            Route::ImageSave => images::save(self, &query, request).await,
             Route::ImageRemove(name) => images::remove(self, name, &query).await,
             Route::ImageTag(name) => images::tag(self, name, &raw_query).await,
-            Route::ImagePass { name, verb } => images::pass(self, name, verb, request).await,
+            Route::ImagePass { name, verb } => {
+                images::pass(self, name, verb, &query, request).await
+            }
             Route::NetworkList => networks::list(self, &query),
             Route::NetworkCreate => networks::create(self, request).await,
             Route::NetworkInspect(name) => networks::inspect(self, name, request).await,
@@ -128,10 +161,13 @@ impl Manager {
             Route::VolumeCreate => volumes::create(self, request).await,
             Route::VolumeInspect(name) => volumes::inspect(self, name, request).await,
             Route::VolumeRemove(name) => volumes::remove(self, name, &raw_query).await,
+            Route::NotHere => {
+                Err(Failure::new(StatusCode::NOT_IMPLEMENTED, "Not supported in clustering mode."))
+            }
             Route::Any => {
                 let engine = self.cluster.any_engine()?;
                 let path = route::without_version(&path).to_owned();
-                containers::forward(&engine, request, &path).await
+                forward::forward(&engine, request, &path).await
             }
         }
     }

@@ -20,6 +20,7 @@ mod engine;
 pub mod log;
 mod scheduler;
 mod text;
+mod tls;
 
 pub use commands::run;
 

@@ -30,6 +30,7 @@ mod restart;
 mod services;
 mod specification;
 mod standalone;
+mod standalone_images;
 mod stock;
 mod support;
 mod tls;

@@ -48,12 +48,12 @@ impl Manager {
         });
     }
 
-    fn run(&self, flags: &[&str]) -> Output {
+    pub(crate) fn run(&self, flags: &[&str]) -> Output {
         self.docker(&[&["run", "--detach"], flags, &[IMAGE, "sleep", "1000"]].concat())
     }
 
     /// The node of a container.
-    fn node_of(&self, name: &str) -> String {
+    pub(crate) fn node_of(&self, name: &str) -> String {
         self.docker(&["inspect", "--format", "{{.Node.Name}}", name]).ok()
     }
 }
@@ -69,13 +69,21 @@ impl Drop for Manager {
 pub(crate) fn engines(lab: &Lab, count: usize) -> (Vec<StockEngine>, String) {
     let tar = lab.folder().join("image.tar");
     std::fs::write(&tar, busybox_image_tar(IMAGE)).expect("write the image");
+    let (engines, addresses) = empty_engines(lab, count, &[]);
+    for engine in &engines {
+        engine.docker(&["load", "--input", &tar.display().to_string()]).ok();
+    }
+    (engines, addresses)
+}
+
+/// As [`engines`], without images.
+pub(crate) fn empty_engines(lab: &Lab, count: usize, flags: &[&str]) -> (Vec<StockEngine>, String) {
     let engines: Vec<StockEngine> = (1..=count)
         .map(|number| {
             let host = lab.host(&format!("node{number}"));
             let listen = format!("tcp://{}:2375", host.address());
-            let engine = StockEngine::start(host, &["--tls=false", "--host", &listen]);
-            engine.docker(&["load", "--input", &tar.display().to_string()]).ok();
-            engine
+            let flags = [&["--tls=false", "--host", &listen], flags].concat();
+            StockEngine::start(host, &flags)
         })
         .collect();
     let addresses: Vec<String> =
