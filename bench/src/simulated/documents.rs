@@ -120,29 +120,27 @@ fn network_settings(number: usize) -> Value {
             "MacAddress": "02:42:ac:11:00:02", "Networks": {"bridge": endpoint(number)}})
 }
 
+/// A container's `HostConfig`, as an engine fills it in.
+const HOST_CONFIG: &str = r#"{"Binds": null, "ContainerIDFile": "", "LogConfig": {"Type": "json-file", "Config": {}},
+"NetworkMode": "default", "PortBindings": {}, "RestartPolicy": {"Name": "no",
+"MaximumRetryCount": 0}, "AutoRemove": false, "VolumeDriver": "", "VolumesFrom": null,
+"CapAdd": null, "CapDrop": null, "CgroupnsMode": "private", "Dns": [], "DnsOptions": [],
+"DnsSearch": [], "ExtraHosts": null, "GroupAdd": null, "IpcMode": "private", "Cgroup": "",
+"Links": null, "OomScoreAdj": 0, "PidMode": "", "Privileged": false, "PublishAllPorts": false,
+"ReadonlyRootfs": false, "SecurityOpt": null, "UTSMode": "", "UsernsMode": "",
+"ShmSize": 67108864, "Runtime": "runc", "ConsoleSize": [0, 0], "Isolation": "", "CpuShares": 0,
+"Memory": 134217728, "NanoCpus": 0, "CgroupParent": "", "BlkioWeight": 0,
+"BlkioWeightDevice": [], "CpuPeriod": 0, "CpuQuota": 0, "CpuRealtimePeriod": 0,
+"CpuRealtimeRuntime": 0, "CpusetCpus": "", "CpusetMems": "", "Devices": [],
+"DeviceCgroupRules": null, "DeviceRequests": null, "KernelMemory": 0, "MemoryReservation": 0,
+"MemorySwap": 268435456, "MemorySwappiness": null, "OomKillDisable": false, "PidsLimit": null,
+"Ulimits": null, "CpuCount": 0, "MaskedPaths": ["/proc/asound", "/proc/acpi", "/proc/kcore",
+"/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
+"/proc/sched_debug", "/proc/scsi", "/sys/firmware"], "ReadonlyPaths": ["/proc/bus", "/proc/fs",
+"/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]}"#;
+
 fn host_config() -> Value {
-    json!({
-        "Binds": null, "ContainerIDFile": "", "LogConfig": {"Type": "json-file", "Config": {}},
-        "NetworkMode": "default", "PortBindings": {},
-        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}, "AutoRemove": false,
-        "VolumeDriver": "", "VolumesFrom": null, "CapAdd": null, "CapDrop": null,
-        "CgroupnsMode": "private", "Dns": [], "DnsOptions": [], "DnsSearch": [],
-        "ExtraHosts": null, "GroupAdd": null, "IpcMode": "private", "Cgroup": "", "Links": null,
-        "OomScoreAdj": 0, "PidMode": "", "Privileged": false, "PublishAllPorts": false,
-        "ReadonlyRootfs": false, "SecurityOpt": null, "UTSMode": "", "UsernsMode": "",
-        "ShmSize": 67_108_864, "Runtime": "runc", "ConsoleSize": [0, 0], "Isolation": "",
-        "CpuShares": 0, "Memory": 134_217_728, "NanoCpus": 0, "CgroupParent": "",
-        "BlkioWeight": 0, "BlkioWeightDevice": [], "CpuPeriod": 0, "CpuQuota": 0,
-        "CpuRealtimePeriod": 0, "CpuRealtimeRuntime": 0, "CpusetCpus": "", "CpusetMems": "",
-        "Devices": [], "DeviceCgroupRules": null, "DeviceRequests": null, "KernelMemory": 0,
-        "MemoryReservation": 0, "MemorySwap": 268_435_456, "MemorySwappiness": null,
-        "OomKillDisable": false, "PidsLimit": null, "Ulimits": null, "CpuCount": 0,
-        "MaskedPaths": ["/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys",
-            "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
-            "/proc/sched_debug", "/proc/scsi", "/sys/firmware"],
-        "ReadonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
-            "/proc/sysrq-trigger"],
-    })
+    serde_json::from_str(HOST_CONFIG).expect("it is JSON")
 }
 
 /// What is told of a container.
