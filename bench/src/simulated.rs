@@ -8,12 +8,13 @@ mod documents;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -40,7 +41,7 @@ pub(crate) fn address(number: usize) -> SocketAddr {
 
 /// The life of the process: engines in this network, with so many containers each, until the input ends.
 pub(crate) fn run(network: &str, engines: usize, containers: usize) -> Result<()> {
-    netns::run_in(network.into(), || {
+    netns::run_in(PathBuf::from(network), || {
         let runtime = tokio::runtime::Runtime::new()?;
         for number in 0..engines {
             let engine = Arc::new(Engine::new(number, containers));
