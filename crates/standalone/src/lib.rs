@@ -20,7 +20,7 @@ mod duration;
 mod election;
 mod engine;
 mod leadership;
-mod log;
+pub mod log;
 mod scheduler;
 mod store;
 mod text;

@@ -66,7 +66,7 @@ impl Drop for Manager {
 }
 
 /// Engines that listen for a manager, and the list of their addresses.
-fn engines(lab: &Lab, count: usize) -> (Vec<StockEngine>, String) {
+pub(crate) fn engines(lab: &Lab, count: usize) -> (Vec<StockEngine>, String) {
     let tar = lab.folder().join("image.tar");
     std::fs::write(&tar, busybox_image_tar(IMAGE)).expect("write the image");
     let (engines, addresses) = empty_engines(lab, count, &[]);
