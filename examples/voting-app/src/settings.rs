@@ -3,6 +3,7 @@
 //! The names that "Try Swarm at scale" uses are kept: front end `01` has its Redis at `redis01`, a worker empties
 //! `redis01` to `redis02` when it is told 1 and 2, and Postgres is `pg`.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 
 use clap::Args;
@@ -128,7 +129,9 @@ impl Worker {
 /// Logs to the standard error, by `RUST_LOG`.
 pub fn log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let output = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for terminals; `docker logs` would show their codes.
+    output.with_ansi(std::io::stderr().is_terminal()).init();
 }
 
 #[cfg(test)]
