@@ -16,12 +16,16 @@ use crate::ballot::Vote;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-const TABLE: &str = "CREATE TABLE IF NOT EXISTS votes (
+/// Under a lock, of any number: two sessions that make a table at once fail, whatever the statement promises.
+const TABLE: &str = "BEGIN;
+SELECT pg_advisory_xact_lock(8675309);
+CREATE TABLE IF NOT EXISTS votes (
     voter text PRIMARY KEY,
     choice text NOT NULL CHECK (choice IN ('cats', 'dogs')),
     number bigint NOT NULL,
     cast_at_us bigint NOT NULL
-)";
+);
+COMMIT";
 const COMMIT: &str = "INSERT INTO votes (voter, choice, number, cast_at_us)
     SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])
     ON CONFLICT (voter) DO UPDATE
