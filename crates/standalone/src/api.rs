@@ -8,6 +8,7 @@ mod images;
 mod info;
 mod networks;
 mod query;
+mod replica;
 mod reply;
 mod route;
 mod volumes;
@@ -23,6 +24,7 @@ use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::engine::Engine;
+use crate::leadership::Leadership;
 use query::{Query, decoded};
 use reply::{Failure, Reply};
 use route::{Route, route};
@@ -39,6 +41,8 @@ pub(crate) struct Manager {
     pub(crate) is_debug: bool,
     pub(crate) is_experimental: bool,
     pub(crate) has_cors: bool,
+    /// Whether this manager serves requests itself.
+    pub(crate) leadership: Leadership,
     /// The engines of commands, by the commands' identifiers.
     execs: Mutex<BTreeMap<String, String>>,
 }
@@ -50,6 +54,7 @@ impl Manager {
             is_debug: false,
             is_experimental: false,
             has_cors: false,
+            leadership: Leadership::default(),
             execs: Mutex::default(),
         }
     }
@@ -74,7 +79,11 @@ impl Manager {
     /// Answers a request.
     pub(crate) async fn serve(&self, request: Request<Body>) -> Response<Body> {
         tracing::debug!(method = %request.method(), uri = %request.uri(), "HTTP request received");
-        let mut response = match self.dispatch(request).await {
+        let answered = match replica::pass_on(self, request).await {
+            replica::Outcome::Ours(request) => self.dispatch(request).await,
+            replica::Outcome::Answered(answered) => answered,
+        };
+        let mut response = match answered {
             Ok(response) => response,
             Err(failure) => failure.answer(),
         };

@@ -91,7 +91,7 @@ impl Cluster {
             stays
         });
         for (addr, entry) in wanted {
-            let watch = || Engine::watch(entry, self.options, self.events.clone());
+            let watch = || Engine::watch(entry, self.options.clone(), self.events.clone());
             state.engines.entry(addr).or_insert_with(watch);
         }
     }

@@ -23,6 +23,7 @@ pub(crate) use specs::Specs;
 pub(crate) use watch::{read_container, read_images, read_networks, read_volumes, url_encoded};
 
 use crate::discovery::Entry;
+use crate::leadership::Leadership;
 use crate::scheduler::Node;
 
 /// How an engine is.
@@ -72,12 +73,14 @@ pub(crate) struct EngineEvent {
 }
 
 /// How engines are dealt with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct EngineOptions {
     /// An engine fails so often in a row before it is unhealthy.
     pub(crate) failure_retry: u32,
     /// By how many hundredths more is given away than an engine has.
     pub(crate) overcommit: i64,
+    /// Of the manager: only a primary changes anything on an engine.
+    pub(crate) leadership: Leadership,
 }
 
 /// An engine.
@@ -114,7 +117,7 @@ impl Engine {
             updated_at: SystemTime::now(),
         };
         let engine = Arc::new(Self {
-            target: Target::new(entry.to_string()),
+            target: Target::new(entry.to_string()).obeying(options.leadership.clone()),
             options,
             picture: Mutex::new(picture),
         });

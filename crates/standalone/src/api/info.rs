@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::Manager;
 use crate::engine::{Engine, Health, Picture};
+use crate::leadership::Role;
 use crate::scheduler::Node;
 use crate::text::{natural_order, rfc3339, size};
 
@@ -106,7 +107,12 @@ pub(super) fn info(manager: &Manager) -> Value {
 /// What the pool is made of, in rows of two.
 fn rows(manager: &Manager, mut engines: Vec<Arc<Engine>>) -> Vec<[String; 2]> {
     let row = |name: &str, value: String| [name.to_owned(), value];
-    let mut rows = vec![row("Role", "primary".to_owned())];
+    let mut rows = match manager.leadership.role() {
+        Role::Primary => vec![row("Role", "primary".to_owned())],
+        Role::Replica { primary } => {
+            vec![row("Role", "replica".to_owned()), row("Primary", primary.unwrap_or_default())]
+        }
+    };
     let scheduler = &manager.cluster.scheduler;
     let filters: Vec<_> = scheduler.filters.iter().map(|filter| filter.name()).collect();
     rows.push(row("Strategy", scheduler.strategy.name().to_owned()));

@@ -16,6 +16,8 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::net::TcpStream;
 
+use crate::leadership::Leadership;
+
 /// An engine that does not take a connection by then is out of reach.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// No answer of an engine that is read whole may be larger: thousands of containers take some megabytes.
@@ -48,6 +50,9 @@ pub(crate) enum EngineError {
         /// The engine's words.
         message: String,
     },
+    /// The manager was the primary when it began, and is no more.
+    #[error("No elected primary cluster manager: this one is not the primary any more")]
+    NotPrimary,
     /// It answered with something else than it should.
     #[error("the docker engine at {addr} gave an answer that makes no sense: {problem}")]
     Nonsense {
@@ -74,11 +79,19 @@ impl EngineError {
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     addr: String,
+    /// Of the manager that asks: while it is not the primary, nothing is changed there.
+    leadership: Leadership,
 }
 
 impl Target {
     pub(crate) fn new(addr: impl Into<String>) -> Self {
-        Self { addr: addr.into() }
+        Self { addr: addr.into(), leadership: Leadership::default() }
+    }
+
+    /// Where nothing is changed unless the manager is the primary.
+    pub(crate) fn obeying(mut self, leadership: Leadership) -> Self {
+        self.leadership = leadership;
+        self
     }
 
     /// `host:port`
@@ -175,6 +188,9 @@ impl Target {
         &self,
         mut request: Request<Body>,
     ) -> Result<Response<Incoming>, EngineError> {
+        if !request.method().is_safe() && !self.leadership.is_primary() {
+            return Err(EngineError::NotPrimary);
+        }
         let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.addr)).await;
         let stream = stream
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "i/o timeout")))
