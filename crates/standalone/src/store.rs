@@ -127,8 +127,15 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
 /// [`TlsError`], where its certificates can't be read.
 pub(crate) fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, TlsError> {
     let files = match url.kind {
-        // A variable of Consul's own command line.
-        StoreKind::Consul if is_set("CONSUL_HTTP_SSL") => Some(url.tls.clone().unwrap_or_default()),
+        // Variables of Consul's own command line.
+        StoreKind::Consul
+            if says("CONSUL_HTTP_SSL_VERIFY", &["0", "f", "F", "false", "FALSE", "False"]) =>
+        {
+            return Err(TlsError::Unverified);
+        }
+        StoreKind::Consul if says("CONSUL_HTTP_SSL", &["1", "t", "T", "true", "TRUE", "True"]) => {
+            Some(url.tls.clone().unwrap_or_default())
+        }
         _ => url.tls.clone(),
     };
     let tls = files.as_ref().map(TlsFiles::load).transpose()?;
@@ -139,8 +146,7 @@ pub(crate) fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, TlsError> {
     })
 }
 
-/// Whether a variable of the environment says yes.
-fn is_set(variable: &str) -> bool {
-    std::env::var(variable)
-        .is_ok_and(|value| ["1", "t", "T", "true", "TRUE", "True"].contains(&&*value))
+/// Whether a variable of the environment has one of these values.
+fn says(variable: &str, values: &[&str]) -> bool {
+    std::env::var(variable).is_ok_and(|value| values.contains(&&*value))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -34,9 +34,9 @@ pub(crate) async fn campaign(
     stop: CancellationToken,
 ) {
     let session = SharedSession::default();
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (tell, mut told) = watch::channel(None);
     let watching =
-        AbortOnDropHandle::new(tokio::spawn(watch(store.clone(), claim.key.clone(), tell)));
+        AbortOnDropHandle::new(tokio::spawn(follow(store.clone(), claim.key.clone(), tell)));
     let mut election = Election::new(claim.value.clone());
     let mut attempt: Option<AbortOnDropHandle<Made>> = None;
     let mut is_failing = false;
@@ -44,7 +44,7 @@ pub(crate) async fn campaign(
     loop {
         let event = tokio::select! {
             () = stop.cancelled() => break,
-            Some(holder) = told.recv() => Event::Seen(holder),
+            Ok(()) = told.changed() => Event::Seen(told.borrow_and_update().clone()),
             (asked_at, made) = ended(&mut attempt) => {
                 // A store that is away for long is told of once.
                 if let Some(error) = made.as_ref().err().filter(|_| !is_failing) {
@@ -105,15 +105,14 @@ async fn sleep_until(moment: Option<Moment>) {
 }
 
 /// Tells who has the lock, for ever.
-async fn watch(store: Arc<dyn Store>, key: String, tell: mpsc::UnboundedSender<Option<String>>) {
+async fn follow(store: Arc<dyn Store>, key: String, tell: watch::Sender<Option<String>>) {
     let mut said = String::new();
     loop {
         let mut answered = false;
         let error = store
             .follow_holder(&key, &mut |holder| {
                 answered = true;
-                // Whoever listened has ended.
-                let _ = tell.send(holder);
+                tell.send_replace(holder);
             })
             .await;
         let error = error.to_string();

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -11,11 +12,15 @@ use crate::{Host, wait_until};
 
 const CLIENT_PORT: u16 = 2379;
 const PEER_PORT: u16 = 2380;
+/// Where it tells how it is, without TLS.
+const METRICS_PORT: u16 = 2381;
 
 /// An etcd whose members are on hosts of their own. Its data stays with the hosts.
 #[derive(Debug)]
 pub struct Etcd {
     members: Vec<Member>,
+    /// With the files `ca.pem`, `server.pem` and `server-key.pem`, if clients must have certificates.
+    certificates: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -28,7 +33,16 @@ impl Etcd {
     /// Starts a member on each host, and waits until all answer.
     pub fn start(hosts: Vec<Host>) -> Self {
         let members = hosts.into_iter().map(|host| Member { host, child: None }).collect();
-        let mut etcd = Self { members };
+        let mut etcd = Self { members, certificates: None };
+        etcd.restart();
+        etcd
+    }
+
+    /// Starts one member that asks its clients for certificates, with the files `ca.pem`, `server.pem` and
+    /// `server-key.pem` of a folder.
+    pub fn start_with_tls(host: Host, certificates: &Path) -> Self {
+        let members = vec![Member { host, child: None }];
+        let mut etcd = Self { members, certificates: Some(certificates.to_owned()) };
         etcd.restart();
         etcd
     }
@@ -50,12 +64,13 @@ impl Etcd {
     /// Starts one member again.
     pub fn restart_member(&mut self, number: usize) {
         let cluster = self.cluster();
-        self.members[number].launch(&cluster);
+        self.members[number].launch(&cluster, self.certificates.as_deref());
     }
 
     fn cluster(&self) -> String {
-        let peer =
-            |member: &Member| format!("{}={}", member.host.name(), member.address(PEER_PORT));
+        let peer = |member: &Member| {
+            format!("{}=http://{}", member.host.name(), member.address(PEER_PORT))
+        };
         self.members.iter().map(peer).collect::<Vec<_>>().join(",")
     }
 }
@@ -77,7 +92,7 @@ impl KeyStore for Etcd {
     fn restart(&mut self) {
         let cluster = self.cluster();
         for member in self.members.iter_mut().filter(|member| member.child.is_none()) {
-            member.launch(&cluster);
+            member.launch(&cluster, self.certificates.as_deref());
         }
         for member in &self.members {
             wait_until(START_TIMEOUT, "etcd to answer", || {
@@ -89,14 +104,17 @@ impl KeyStore for Etcd {
 
 impl Member {
     fn address(&self, port: u16) -> String {
-        format!("http://{}:{port}", self.host.address())
+        format!("{}:{port}", self.host.address())
     }
 
-    fn launch(&mut self, cluster: &str) {
+    fn launch(&mut self, cluster: &str, certificates: Option<&Path>) {
         let folder = self.host.folder();
         let log = File::options().create(true).append(true).open(folder.join("etcd.log"));
         let log = log.expect("a log file");
-        let (client, peer) = (self.address(CLIENT_PORT), self.address(PEER_PORT));
+        let scheme = if certificates.is_some() { "https" } else { "http" };
+        let client = format!("{scheme}://{}", self.address(CLIENT_PORT));
+        let peer = format!("http://{}", self.address(PEER_PORT));
+        let metrics = format!("http://{}", self.address(METRICS_PORT));
         let mut command = self.host.command("etcd");
         command
             .args(["--name", self.host.name(), "--initial-cluster", cluster])
@@ -104,9 +122,15 @@ impl Member {
             .arg(folder.join("etcd"))
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args(["--listen-metrics-urls", &metrics])
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log);
+        if let Some(folder) = certificates {
+            command.args(["--client-cert-auth", "--trusted-ca-file"]).arg(folder.join("ca.pem"));
+            command.arg("--cert-file").arg(folder.join("server.pem"));
+            command.arg("--key-file").arg(folder.join("server-key.pem"));
+        }
         self.child = Some(command.spawn().expect("start etcd"));
     }
 
@@ -120,7 +144,7 @@ impl Member {
 
     /// An answer of its HTTP server; none where there is none.
     fn get(&self, path: &str) -> Option<String> {
-        let address = (self.host.address(), CLIENT_PORT);
+        let address = (self.host.address(), METRICS_PORT);
         self.host.in_network(move || {
             let mut stream = TcpStream::connect(address).ok()?;
             stream.set_read_timeout(Some(Duration::from_secs(3))).ok()?;

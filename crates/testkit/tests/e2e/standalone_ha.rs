@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use swarm_testkit::{
-    Consul, Engine, Etcd, Host, KeyStore, Lab, StockEngine, ZooKeeper, busybox_image_tar, require,
-    require_command, swarm_binary, wait_until,
+    Consul, Engine, Etcd, Host, KeyStore, Lab, Output, StockEngine, ZooKeeper, busybox_image_tar,
+    require, require_command, swarm_binary, wait_until,
 };
 
 use crate::support::{IMAGE, PATIENCE, can_run};
+use crate::tls::make_certificates;
 
 /// The lock's time in these tests.
 const TTL: Duration = Duration::from_secs(4);
@@ -271,6 +272,55 @@ fn a_lost_member_of_the_store_is_no_lost_store() {
     }
 }
 
+#[test]
+fn agents_come_and_go_at_a_store_that_asks_for_certificates() {
+    if !(can_run() && require_command("etcd") && require_command("openssl")) {
+        return;
+    }
+    let lab = Lab::new();
+    make_certificates(lab.folder());
+    let store = Etcd::start_with_tls(lab.host("store"), lab.folder());
+    let url = format!("{}/{PREFIX}", store.url());
+    let option = |name: &str, file: &str| {
+        format!("--discovery-opt=kv.{name}={}", lab.folder().join(file).display())
+    };
+    let authority = option("cacertfile", "ca.pem");
+    let own = [option("certfile", "client.pem"), option("keyfile", "client-key.pem")];
+    let user = lab.host("user");
+    let list = |options: &[&str]| {
+        let mut command = user.command(swarm_binary());
+        Output::of(command.args(["list", "--timeout", "2s"]).args(options).arg(&url))
+    };
+    let with_certificate = [&*authority, &*own[0], &*own[1]];
+    assert_eq!(list(&with_certificate).ok(), "");
+    for (options, why) in [
+        (&[][..], "no TLS"),
+        (&[&*authority], "no certificate"),
+        (&[&*own[0], &*own[1]], "nobody vouches for the store"),
+    ] {
+        let said = list(options).refused();
+        assert!(said.contains("is unavailable") || said.contains("Timed out"), "{why}: {said}");
+    }
+    let said = list(&[&own[0]]).refused();
+    assert!(said.contains("kv.certfile and kv.keyfile go together"), "{said}");
+    let nowhere = option("cacertfile", "nowhere.pem");
+    assert!(list(&[&nowhere]).refused().contains("could not read CA certificate"));
+
+    let join = ["join", "--heartbeat", "1s", "--ttl", "3s", "--advertise", "10.9.9.9:2375"];
+    let arguments = [&join[..], &with_certificate, &[&url]].concat();
+    let mut agent = Process::start(lab.host("agent"), &arguments);
+    let await_list = |expect: &str| {
+        wait_until(PATIENCE, &format!("the list {expect:?}"), || {
+            (list(&with_certificate).ok() == expect).then_some(())
+        });
+    };
+    await_list("10.9.9.9:2375");
+    agent.end(Signal::SIGKILL);
+    await_list("");
+    agent.restart();
+    await_list("10.9.9.9:2375");
+}
+
 /// `SWARM_KILLS` of them in a row, or a few.
 #[test]
 fn never_two_primaries_however_often_one_is_killed() {
@@ -373,8 +423,7 @@ fn high_availability_as_documented() {
         });
     }
     logged(&agents[0], &["Registering on the discovery service every 1m0s..."]);
-    let listed =
-        swarm_testkit::Output::of(managers[0].host.command(swarm_binary()).args(["list", &url]));
+    let listed = Output::of(managers[0].host.command(swarm_binary()).args(["list", &url]));
     assert_eq!(listed.ok().lines().count(), 2);
 
     let told = managers[0].docker(&["info"]).ok();

@@ -55,8 +55,9 @@ fn docker(user: &Host, folder: &Path, certificate: &str, arguments: &[&str]) -> 
     Output::of(command.args(arguments))
 }
 
-/// Two CAs; the first one signs the server's and the client's certificate, the second one a stranger's.
-fn make_certificates(folder: &Path) {
+/// Two CAs; the first one signs the server's (of a lab's first host) and the client's certificate, the second one a
+/// stranger's.
+pub(crate) fn make_certificates(folder: &Path) {
     let openssl = |arguments: &str| {
         let mut command = Command::new("openssl");
         Output::of(command.current_dir(folder).args(arguments.split(' '))).ok();
