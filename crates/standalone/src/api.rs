@@ -2,11 +2,17 @@
 //!
 //! Mirrors docker/swarm's `api`: errors are plain text, every version of the API is served.
 
+mod build;
 mod containers;
+mod distribute;
+mod event_filter;
 mod events;
+mod forward;
 mod images;
 mod info;
+mod leftover;
 mod networks;
+mod progress;
 mod query;
 mod replica;
 mod reply;
@@ -25,7 +31,8 @@ use serde_json::Value;
 use crate::cluster::Cluster;
 use crate::engine::Engine;
 use crate::leadership::Leadership;
-use query::{Query, decoded};
+use leftover::Leftover;
+use query::{Query, decoded_path};
 use reply::{Failure, Reply};
 use route::{Route, route};
 
@@ -33,6 +40,15 @@ use route::{Route, route};
 const BODY_BYTES_MAX: usize = 8 << 20;
 /// Commands whose containers are remembered.
 const EXECS_MAX: usize = 10_000;
+
+/// What a list of containers must be filtered by for engines to be looked at first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RefreshOn {
+    /// By a node: that node is looked at.
+    pub(crate) node: bool,
+    /// By this name: all are; empty for none.
+    pub(crate) name: String,
+}
 
 /// What a manager serves.
 #[derive(Debug)]
@@ -43,6 +59,12 @@ pub(crate) struct Manager {
     pub(crate) has_cors: bool,
     /// Whether this manager serves requests itself.
     pub(crate) leadership: Leadership,
+    /// When engines are looked at before containers are listed.
+    pub(crate) refresh: RefreshOn,
+    /// How clients are served where that is not in the clear.
+    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    /// With what certificate other managers are dialled where that is not in the clear.
+    pub(crate) dial: Option<Arc<rustls::ClientConfig>>,
     /// The engines of commands, by the commands' identifiers.
     execs: Mutex<BTreeMap<String, String>>,
 }
@@ -55,6 +77,9 @@ impl Manager {
             is_experimental: false,
             has_cors: false,
             leadership: Leadership::default(),
+            refresh: RefreshOn::default(),
+            tls: None,
+            dial: None,
             execs: Mutex::default(),
         }
     }
@@ -79,6 +104,7 @@ impl Manager {
     /// Answers a request.
     pub(crate) async fn serve(&self, request: Request<Body>) -> Response<Body> {
         tracing::debug!(method = %request.method(), uri = %request.uri(), "HTTP request received");
+        let (request, leftover) = Leftover::of(request);
         let answered = match replica::pass_on(self, request).await {
             replica::Outcome::Ours(request) => self.dispatch(request).await,
             replica::Outcome::Answered(answered) => answered,
@@ -87,6 +113,10 @@ impl Manager {
             Ok(response) => response,
             Err(failure) => failure.answer(),
         };
+        let status = response.status();
+        if status.is_client_error() || status.is_server_error() {
+            leftover.read().await;
+        }
         let headers = response.headers_mut();
         headers.insert("Api-Version", HeaderValue::from_static(info::API_VERSION));
         if self.has_cors {
@@ -102,7 +132,7 @@ impl Manager {
         if self.has_cors && method == http::Method::OPTIONS {
             return reply::empty(StatusCode::OK);
         }
-        let path = decoded(request.uri().path());
+        let path = decoded_path(request.uri().path());
         let raw_query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
         let query = Query::read(request.uri().query().unwrap_or_default());
         let Some(route) = route(&method, &path) else {
@@ -112,11 +142,13 @@ impl Manager {
             Route::Ping => Ok("OK".into_response()),
             Route::Version => reply::json(&info::version()),
             Route::Info => reply::json(&info::info(self)),
-            Route::Events => events::follow(self, &query),
-            Route::ContainerList => containers::list(self, &query),
+            Route::Events => events::follow(self, &query).await,
+            Route::ContainerList => containers::list(self, &query).await,
             Route::ContainerCreate => containers::create(self, &query, request).await,
             Route::ContainerInspect(name) => containers::inspect(self, name, &raw_query).await,
             Route::ContainerRemove(name) => containers::remove(self, name, &raw_query).await,
+            Route::Commit => containers::commit(self, &query, request).await,
+            Route::Build => build::build(self, &query, request).await,
             Route::ContainerRename(name) => containers::rename(self, name, &query).await,
             Route::ExecCreate(name) => containers::exec_create(self, name, request).await,
             Route::ContainerPass { name, verb, is_change } => {
@@ -124,10 +156,14 @@ impl Manager {
             }
             Route::ExecPass { id, verb } => containers::exec_pass(self, id, verb, request).await,
             Route::ImageList => images::list(self, &query),
-            Route::ImageCreate => images::pull(self, &query, request.headers()).await,
+            Route::ImageCreate => distribute::create(self, &query, request),
+            Route::ImageLoad => distribute::load(self, request),
+            Route::ImageSave => images::save(self, &query, request).await,
             Route::ImageRemove(name) => images::remove(self, name, &query).await,
             Route::ImageTag(name) => images::tag(self, name, &raw_query).await,
-            Route::ImagePass { name, verb } => images::pass(self, name, verb, request).await,
+            Route::ImagePass { name, verb } => {
+                images::pass(self, name, verb, &query, request).await
+            }
             Route::NetworkList => networks::list(self, &query),
             Route::NetworkCreate => networks::create(self, request).await,
             Route::NetworkInspect(name) => networks::inspect(self, name, request).await,
@@ -137,10 +173,13 @@ impl Manager {
             Route::VolumeCreate => volumes::create(self, request).await,
             Route::VolumeInspect(name) => volumes::inspect(self, name, request).await,
             Route::VolumeRemove(name) => volumes::remove(self, name, &raw_query).await,
+            Route::NotHere => {
+                Err(Failure::new(StatusCode::NOT_IMPLEMENTED, "Not supported in clustering mode."))
+            }
             Route::Any => {
                 let engine = self.cluster.any_engine()?;
                 let path = route::without_version(&path).to_owned();
-                containers::forward(&engine, request, &path).await
+                forward::forward(&engine, request, &path).await
             }
         }
     }

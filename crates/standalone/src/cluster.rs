@@ -10,17 +10,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::broadcast;
-
 use crate::discovery::Entry;
-use crate::engine::{Engine, EngineEvent, EngineOptions, Watched};
+use crate::engine::{Engine, EngineOptions, EventHub, Watched};
 use crate::scheduler::{Container, Node, PlacementError, Request, Scheduler};
 
 pub(crate) use create::{CreateError, Creation};
 pub(crate) use lookup::Found;
-
-/// Events that may wait for one who follows them.
-const EVENTS_WAITING_MAX: usize = 10_000;
 
 /// The pool of engines.
 #[derive(Debug)]
@@ -31,7 +26,8 @@ pub(crate) struct Cluster {
     options: EngineOptions,
     state: Mutex<State>,
     next_pending: AtomicU64,
-    events: broadcast::Sender<EngineEvent>,
+    /// What happens on all engines.
+    pub(crate) events: Arc<EventHub>,
 }
 
 #[derive(Debug, Default)]
@@ -67,14 +63,13 @@ impl Drop for Reservation<'_> {
 impl Cluster {
     /// A pool without engines.
     pub(crate) fn new(scheduler: Scheduler, options: EngineOptions, create_retry: u32) -> Self {
-        let (events, _) = broadcast::channel(EVENTS_WAITING_MAX);
         Self {
             scheduler,
             create_retry,
             options,
             state: Mutex::default(),
             next_pending: AtomicU64::new(0),
-            events,
+            events: Arc::default(),
         }
     }
 
@@ -99,16 +94,6 @@ impl Cluster {
     /// The engines, by their addresses.
     pub(crate) fn engines(&self) -> Vec<Arc<Engine>> {
         self.lock().engines.values().map(|watched| watched.engine.clone()).collect()
-    }
-
-    /// Follows what happens on all engines from now on.
-    pub(crate) fn events(&self) -> broadcast::Receiver<EngineEvent> {
-        self.events.subscribe()
-    }
-
-    /// How many follow.
-    pub(crate) fn followers(&self) -> usize {
-        self.events.receiver_count()
     }
 
     /// An engine for a request that any engine can serve.

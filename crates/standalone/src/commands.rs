@@ -7,6 +7,7 @@ mod join;
 mod list;
 mod manage;
 mod serve;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;

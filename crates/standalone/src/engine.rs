@@ -4,23 +4,30 @@
 //! taken up where it ended, so nothing that happened meanwhile is missed. Whether the engine is alive comes from three
 //! signs together: its stream, the requests that are made of it, and a ping every second.
 
+mod connect;
+mod error;
+mod events;
+mod follow;
 mod http;
+mod read;
 mod record;
 mod specs;
 mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
-use tokio::sync::broadcast;
 use tokio_util::task::AbortOnDropHandle;
 
-pub(crate) use http::{EngineError, Target};
+pub(crate) use error::EngineError;
+pub(crate) use events::{EngineEvent, EventHub, Origin};
+pub(crate) use follow::EVENT_BYTES_MAX;
+pub(crate) use http::{Bounds, Target};
+pub(crate) use read::{Depth, read_all, read_container, read_images, read_networks, read_volumes};
 pub(crate) use record::{ImageRecord, Record, Run, cpus_to_shares};
 pub(crate) use specs::Specs;
-pub(crate) use watch::{read_container, read_images, read_networks, read_volumes, url_encoded};
 
 use crate::discovery::Entry;
 use crate::leadership::Leadership;
@@ -53,7 +60,10 @@ impl Health {
 pub(crate) struct Picture {
     pub(crate) health: Health,
     pub(crate) specs: Arc<Specs>,
+    /// Changed by [`Picture::put`] and [`Picture::forget`] only.
     pub(crate) containers: imbl::OrdMap<String, Record>,
+    /// How much they take, as the engine writes them.
+    container_bytes: usize,
     pub(crate) images: Arc<Vec<ImageRecord>>,
     pub(crate) networks: Arc<Vec<Value>>,
     pub(crate) volumes: Arc<Vec<Value>>,
@@ -64,12 +74,64 @@ pub(crate) struct Picture {
     pub(crate) updated_at: SystemTime,
 }
 
-/// Something that happened on an engine, for those who follow events.
-#[derive(Debug, Clone)]
-pub(crate) struct EngineEvent {
-    pub(crate) engine: Arc<Engine>,
-    /// The engine's words.
-    pub(crate) event: Arc<Value>,
+/// The containers of one engine may take so much, as it writes them.
+const CONTAINER_BYTES_MAX: usize = 128 << 20;
+
+impl Picture {
+    fn blank() -> Self {
+        Self {
+            health: Health::Pending,
+            specs: Arc::default(),
+            containers: imbl::OrdMap::new(),
+            container_bytes: 0,
+            images: Arc::default(),
+            networks: Arc::default(),
+            volumes: Arc::default(),
+            failures: 0,
+            error: String::new(),
+            updated_at: SystemTime::now(),
+        }
+    }
+
+    /// Nothing is known any longer.
+    fn begin_anew(&mut self) {
+        *self = Self::blank();
+    }
+
+    /// Memory in bytes, and processors, that the containers reserve.
+    pub(crate) fn used(&self) -> (i64, i64) {
+        self.containers.values().fold((0, 0), |(memory, cpus): (i64, i64), record| {
+            let container = &record.container;
+            (memory.saturating_add(container.memory), cpus.saturating_add(container.cpus))
+        })
+    }
+
+    /// The containers by their state.
+    pub(crate) fn count(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = BTreeMap::new();
+        for record in self.containers.values() {
+            *counts.entry(record.run.name()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Puts a container in, or what is known of it now; false where there is no room.
+    pub(crate) fn put(&mut self, record: Record) -> bool {
+        self.forget(&record.container.id);
+        if self.container_bytes + record.bytes > CONTAINER_BYTES_MAX {
+            return false;
+        }
+        self.container_bytes += record.bytes;
+        self.containers.insert(record.container.id.clone(), record);
+        true
+    }
+
+    /// Takes a container out.
+    pub(crate) fn forget(&mut self, id: &str) {
+        if let Some(record) = self.containers.remove(id) {
+            self.container_bytes -= record.bytes;
+        }
+    }
 }
 
 /// How engines are dealt with.
@@ -81,6 +143,10 @@ pub(crate) struct EngineOptions {
     pub(crate) overcommit: i64,
     /// Of the manager: only a primary changes anything on an engine.
     pub(crate) leadership: Leadership,
+    /// Between two looks at everything that an engine has: at least, and at most.
+    pub(crate) refresh: (Duration, Duration),
+    /// With what certificate engines are dialled, and whose they must have.
+    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 /// An engine.
@@ -100,26 +166,12 @@ pub(crate) struct Watched {
 
 impl Engine {
     /// Watches the engine at this address; what happens there is told to `events`.
-    pub(crate) fn watch(
-        entry: &Entry,
-        options: EngineOptions,
-        events: broadcast::Sender<EngineEvent>,
-    ) -> Watched {
-        let picture = Picture {
-            health: Health::Pending,
-            specs: Arc::default(),
-            containers: imbl::OrdMap::new(),
-            images: Arc::default(),
-            networks: Arc::default(),
-            volumes: Arc::default(),
-            failures: 0,
-            error: String::new(),
-            updated_at: SystemTime::now(),
-        };
+    pub(crate) fn watch(entry: &Entry, options: EngineOptions, events: Arc<EventHub>) -> Watched {
         let engine = Arc::new(Self {
-            target: Target::new(entry.to_string()).obeying(options.leadership.clone()),
+            target: Target::new(entry.to_string(), options.tls.clone())
+                .obeying(options.leadership.clone()),
             options,
-            picture: Mutex::new(picture),
+            picture: Mutex::new(Picture::blank()),
         });
         let task = tokio::spawn(watch::run(engine.clone(), events));
         Watched { engine, _task: AbortOnDropHandle::new(task) }
@@ -127,6 +179,10 @@ impl Engine {
 
     pub(crate) fn target(&self) -> &Target {
         &self.target
+    }
+
+    fn options(&self) -> &EngineOptions {
+        &self.options
     }
 
     /// `host:port`
@@ -176,19 +232,24 @@ impl Engine {
         }
         let containers: Vec<_> =
             picture.containers.values().map(|record| record.container.clone()).collect();
-        let more = |amount: i64| amount + amount.saturating_mul(self.options.overcommit) / 100;
+        let (used_memory, used_cpus) = picture.used();
         Some(Node {
             id: self.id(),
             name: picture.specs.name.clone(),
             labels: picture.specs.labels.clone(),
-            total_memory: more(picture.specs.memory),
-            total_cpus: more(picture.specs.cpus),
-            used_memory: containers.iter().map(|container| container.memory).sum(),
-            used_cpus: containers.iter().map(|container| container.cpus).sum(),
+            total_memory: self.with_overcommit(picture.specs.memory),
+            total_cpus: self.with_overcommit(picture.specs.cpus),
+            used_memory,
+            used_cpus,
             health: self.score(&picture),
             containers,
             images: picture.images.iter().map(|record| record.image.clone()).collect(),
         })
+    }
+
+    /// How much is given away of what there is.
+    pub(crate) fn with_overcommit(&self, amount: i64) -> i64 {
+        amount.saturating_add(amount.saturating_mul(self.options.overcommit) / 100)
     }
 
     fn score(&self, picture: &Picture) -> i64 {
@@ -211,6 +272,7 @@ impl Engine {
                     && picture.failures >= self.options.failure_retry
                 {
                     picture.health = Health::Unhealthy;
+                    self.target.give_up();
                     tracing::error!(
                         name = picture.specs.name,
                         id = picture.specs.id,
@@ -234,15 +296,6 @@ impl Engine {
         }
     }
 
-    /// The containers by their state.
-    pub(crate) fn count(&self) -> BTreeMap<&'static str, usize> {
-        let mut counts = BTreeMap::new();
-        for record in self.lock().containers.values() {
-            *counts.entry(record.run.name()).or_default() += 1;
-        }
-        counts
-    }
-
     pub(crate) fn change(&self, change: impl FnOnce(&mut Picture)) {
         change(&mut self.lock());
     }
@@ -251,4 +304,14 @@ impl Engine {
     fn lock(&self) -> MutexGuard<'_, Picture> {
         self.picture.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// For a query's value.
+pub(crate) fn url_encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    let encode = |byte: u8| match plain(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
 }

@@ -20,10 +20,11 @@ mod duration;
 mod election;
 mod engine;
 mod leadership;
-mod log;
+pub mod log;
 mod scheduler;
 mod store;
 mod text;
+mod tls;
 
 pub use commands::run;
 

@@ -8,19 +8,22 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Map, Value, json};
 use swarm_engine::human_duration;
 
-use super::query::{Filters, Query};
+use super::forward::{forward, path_encoded};
+use super::query::{Filters, Query, with_value};
 use super::reply::{Failure, Reply, empty, json as json_reply, json_with};
-use super::route::without_version;
 use super::{Manager, body_json};
 use crate::cluster::{Creation, Found};
-use crate::engine::{Engine, EngineError, Run, read_container, url_encoded};
+use crate::engine::{
+    Depth, Engine, EngineError, Run, read_all, read_container, read_images, url_encoded,
+};
 use crate::text::parse_rfc3339;
 
 /// An engine may take so long to remove a container, or to answer about one.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-pub(super) fn list(manager: &Manager, query: &Query) -> Reply {
+pub(super) async fn list(manager: &Manager, query: &Query) -> Reply {
     let filters = query.filters()?;
+    refresh(manager, &filters).await;
     let exited: Option<Vec<i64>> = match filters.get("exited") {
         None => None,
         Some(codes) => {
@@ -65,6 +68,22 @@ pub(super) fn list(manager: &Manager, query: &Query) -> Reply {
     }
     let now = SystemTime::now();
     json_reply(&found.iter().map(|found| entry(found, now)).collect::<Vec<_>>())
+}
+
+/// Looks at engines first, where the manager was told to for such filters.
+async fn refresh(manager: &Manager, filters: &Filters) {
+    let wants = &manager.refresh;
+    let has = |name: &str, value: &str| {
+        filters.get(name).is_some_and(|values| values.iter().any(|given| given == value))
+    };
+    let is_all = !wants.name.is_empty() && has("name", &wants.name);
+    let engines = manager.cluster.engines().into_iter().filter(|engine| {
+        engine.is_healthy() && (is_all || (wants.node && has("node", &engine.name())))
+    });
+    let looks = engines.map(|engine| async move {
+        note_failure(&engine, read_all(&engine, Depth::Full).await);
+    });
+    futures::future::join_all(looks).await;
 }
 
 fn admits(filters: &Filters, found: &Found) -> bool {
@@ -202,7 +221,7 @@ pub(super) async fn remove(manager: &Manager, name: &str, query: &str) -> Reply 
     tell(&found, Method::DELETE, &path).await?;
     let id = found.record.container.id.clone();
     found.engine.change(|picture| {
-        picture.containers.remove(&id);
+        picture.forget(&id);
     });
     empty(StatusCode::NO_CONTENT)
 }
@@ -245,20 +264,31 @@ pub(super) async fn pass(
     let response = forward(&found.engine, request, &format!("/containers/{id}/{verb}")).await?;
     // Whoever waits for a container waits for its end; its events tell how it is then.
     if is_change && verb != "wait" {
-        read_container(&found.engine, &id).await?;
+        note_failure(&found.engine, read_container(&found.engine, &id).await);
     }
     Ok(response)
 }
 
-/// Passes a request on under the version of the API that the client asked for.
-pub(super) async fn forward(engine: &Arc<Engine>, request: Request<Body>, path: &str) -> Reply {
-    let original = request.uri().path();
-    let version = &original[..original.len() - without_version(original).len()];
-    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
-    let path = format!("{version}{path}{query}");
-    let answer = engine.target().forward(request, &path).await;
-    engine.note(&answer);
-    Ok(answer?)
+/// Makes an image of a container, on the container's engine.
+pub(super) async fn commit(manager: &Manager, query: &Query, mut request: Request<Body>) -> Reply {
+    let name = query.text("container");
+    let found = find(manager, name, format!("No such container: {name}"))?;
+    let id = &found.record.container.id;
+    let uri = with_value(request.uri().query().unwrap_or_default(), "container", id);
+    let uri = format!("{}?{uri}", request.uri().path());
+    *request.uri_mut() = uri.parse().map_err(|_| Failure::bad_request("invalid parameters"))?;
+    let response = forward(&found.engine, request, "/commit").await?;
+    if response.status() == StatusCode::CREATED {
+        note_failure(&found.engine, read_images(&found.engine).await);
+    }
+    Ok(response)
+}
+
+/// The engine did what it should; that its picture is not new yet is no failure of that.
+pub(super) fn note_failure(engine: &Engine, read: Result<(), EngineError>) {
+    if let Err(error) = read {
+        tracing::debug!(addr = engine.addr(), %error, "Engine refresh failed");
+    }
 }
 
 /// Notes which container a command belongs to, so that it is found by the command's identifier alone.
@@ -288,7 +318,7 @@ pub(super) async fn exec_pass(
         Some(engine) => engine,
         None => find_exec(manager, id).await?,
     };
-    forward(&engine, request, &format!("/exec/{id}/{verb}")).await
+    forward(&engine, request, &format!("/exec/{}/{verb}", path_encoded(id))).await
 }
 
 /// Asks all engines for a command that another manager, or nobody, noted.

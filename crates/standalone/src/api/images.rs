@@ -1,31 +1,23 @@
-//! Images of all engines: the list, pulls everywhere, removals everywhere, and what any engine that has one can tell.
+//! Images of all engines: the list, tags and removals everywhere, and what any engine that has one can tell or give.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::response::IntoResponse as _;
-use futures::StreamExt as _;
 use futures::future::join_all;
-use http::{HeaderMap, Method, Request, StatusCode, header};
-use serde_json::{Value, json};
-use tokio::sync::mpsc;
-use tokio_util::codec::{FramedRead, LinesCodec};
+use http::{HeaderMap, Method, Request, StatusCode};
+use serde_json::Value;
 
 use super::Manager;
-use super::containers::forward;
+use super::forward::{forward, path_encoded};
 use super::query::Query;
 use super::reply::{Failure, Reply, empty, json as json_reply};
-use crate::engine::{Engine, ImageRecord, read_images, url_encoded};
+use crate::engine::{Engine, ImageRecord, read_images};
 use crate::scheduler::is_same_image;
 
 /// An engine may take so long to remove an image.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(120);
-/// Messages of pulls that may wait for the client.
-const MESSAGES_WAITING_MAX: usize = 64;
-/// A message of an engine's may be as long.
-const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
 pub(super) fn list(manager: &Manager, query: &Query) -> Reply {
     let filters = query.filters()?;
@@ -99,18 +91,43 @@ fn holders(manager: &Manager, name: &str) -> Vec<(Arc<Engine>, Vec<ImageRecord>)
     manager.cluster.engines().into_iter().filter_map(on_engine).collect()
 }
 
+/// Passes a request on to an engine that has the image.
 pub(super) async fn pass(
     manager: &Manager,
     name: &str,
     verb: &str,
+    query: &Query,
     request: Request<Body>,
 ) -> Reply {
-    let holders = holders(manager, name);
+    // Which of several tags is pushed comes beside the name.
+    let wanted = match query.text("tag") {
+        "" => name.to_owned(),
+        tag => format!("{name}:{tag}"),
+    };
+    let wanted = if verb == "push" { wanted } else { name.to_owned() };
+    let holders = holders(manager, &wanted);
     let healthy = holders.iter().find(|(engine, _)| engine.is_healthy());
     let Some((engine, _)) = healthy.or(holders.first()) else {
-        return Err(Failure::not_found(format!("No such image: {name}")));
+        return Err(Failure::not_found(format!("No such image: {wanted}")));
     };
-    forward(engine, request, &format!("/images/{name}/{verb}")).await
+    forward(engine, request, &format!("/images/{}/{verb}", path_encoded(name))).await
+}
+
+/// Several images in one archive, from an engine that has them all.
+pub(super) async fn save(manager: &Manager, query: &Query, request: Request<Body>) -> Reply {
+    let names = query.all("names");
+    let has_all = |engine: &Arc<Engine>| {
+        let images = engine.picture().images;
+        engine.is_healthy()
+            && names.iter().all(|name| images.iter().any(|record| record.image.is_named(name)))
+    };
+    match manager.cluster.engines().into_iter().find(has_all) {
+        Some(engine) if !names.is_empty() => forward(&engine, request, "/images/get").await,
+        _ => Err(Failure::not_found(format!(
+            "Unable to find a healthy engine containing all images: [{}]",
+            names.join(" ")
+        ))),
+    }
 }
 
 pub(super) async fn tag(manager: &Manager, name: &str, query: &str) -> Reply {
@@ -119,7 +136,7 @@ pub(super) async fn tag(manager: &Manager, name: &str, query: &str) -> Reply {
         return Err(Failure::not_found(format!("No such image: {name}")));
     }
     let on_each = holders.iter().map(|(engine, _)| async move {
-        let path = format!("/images/{name}/tag{query}");
+        let path = format!("/images/{}/tag{query}", path_encoded(name));
         let answer: Result<Value, _> =
             engine.target().ask(Method::POST, &path, HeaderMap::new(), None, REMOVE_TIMEOUT).await;
         engine.note(&answer);
@@ -142,7 +159,7 @@ pub(super) async fn remove(manager: &Manager, name: &str, query: &Query) -> Repl
             // By one of its names where one was meant, else the image itself.
             let own = record.image.tags.iter().find(|tag| is_same_image(tag, name));
             let wanted = own.map_or(name, |own| own.as_str());
-            let path = format!("/images/{wanted}{force}");
+            let path = format!("/images/{}{force}", path_encoded(wanted));
             let answer: Result<Vec<Value>, _> = engine
                 .target()
                 .ask(Method::DELETE, &path, HeaderMap::new(), None, REMOVE_TIMEOUT)
@@ -171,120 +188,4 @@ pub(super) fn all_or_lines<'e, T>(
         }
     }
     if lines.is_empty() { Ok(fine) } else { Err(Failure::internal(lines.join("\n"))) }
-}
-
-/// Pulls an image to every engine that answers, and tells how each fares.
-pub(super) async fn pull(manager: &Manager, query: &Query, headers: &HeaderMap) -> Reply {
-    let image = query.text("fromImage").to_owned();
-    if image.is_empty() {
-        return Err(Failure::bad_request(
-            "only images of registries can be pulled: fromImage is missing",
-        ));
-    }
-    let reference = match query.text("tag") {
-        "" if image.contains('@')
-            || image.rsplit('/').next().is_some_and(|end| end.contains(':')) =>
-        {
-            image
-        }
-        "" => format!("{image}:latest"),
-        digest if digest.contains(':') => format!("{image}@{digest}"),
-        tag => format!("{image}:{tag}"),
-    };
-    let mut auth = HeaderMap::new();
-    if let Some(value) = headers.get("X-Registry-Auth") {
-        auth.insert("X-Registry-Auth", value.clone());
-    }
-    let engines: Vec<_> =
-        manager.cluster.engines().into_iter().filter(|engine| engine.is_healthy()).collect();
-    if engines.is_empty() {
-        return Err(Failure::internal("No healthy node available in the cluster"));
-    }
-    let (lines, told) = mpsc::channel(MESSAGES_WAITING_MAX);
-    tokio::spawn(async move {
-        let mut pulls = Vec::new();
-        for engine in &engines {
-            pulls.push(pull_on(engine, &reference, &auth, &lines));
-        }
-        let failed = join_all(pulls).await.into_iter().flatten().next_back();
-        if let Some(error) = failed {
-            let line = json!({"error": error, "errorDetail": {"code": 1, "message": error}});
-            // A client that has gone needs no last word.
-            let _ = lines.send(line).await;
-        }
-    });
-    let told = tokio_stream::wrappers::ReceiverStream::new(told);
-    let told = told.map(|line| Ok::<_, std::convert::Infallible>(format!("{line}\r\n")));
-    Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(told)).into_response())
-}
-
-/// Pulls on one engine; what went wrong, if anything did.
-async fn pull_on(
-    engine: &Engine,
-    reference: &str,
-    auth: &HeaderMap,
-    lines: &mpsc::Sender<Value>,
-) -> Option<String> {
-    let told = Told { head: format!("Pulling {reference}..."), node: engine.name(), lines };
-    told.say(&told.head, None).await;
-    let result = pull_lines(engine, reference, auth, &told).await;
-    match &result {
-        Err(error) => told.say(&format!("{} : {error}", told.head), None).await,
-        Ok(()) => told.say(&told.head, None).await,
-    };
-    result.err()
-}
-
-/// Messages about one engine, on their way to the client.
-struct Told<'l> {
-    head: String,
-    node: String,
-    lines: &'l mpsc::Sender<Value>,
-}
-
-impl Told<'_> {
-    /// Whether there is still somebody to tell.
-    async fn say(&self, status: &str, of: Option<&Value>) -> bool {
-        let mut line = json!({"status": status, "id": self.node});
-        for field in ["progressDetail", "progress"] {
-            if let Some(value) = of.and_then(|of| of.get(field)) {
-                line[field] = value.clone();
-            }
-        }
-        self.lines.send(line).await.is_ok()
-    }
-}
-
-async fn pull_lines(
-    engine: &Engine,
-    reference: &str,
-    auth: &HeaderMap,
-    told: &Told<'_>,
-) -> Result<(), String> {
-    let mut request = Request::new(Body::empty());
-    *request.method_mut() = Method::POST;
-    *request.headers_mut() = auth.clone();
-    let path = format!("/images/create?fromImage={}", url_encoded(reference));
-    *request.uri_mut() = path.parse().map_err(|error: http::uri::InvalidUri| error.to_string())?;
-    let answer = engine.target().send(request).await;
-    engine.note(&answer);
-    let answer = answer.map_err(|error| error.to_string())?;
-    let status = answer.status();
-    let body = Body::new(answer.into_body()).into_data_stream();
-    let body = body.map(|chunk| chunk.map_err(std::io::Error::other));
-    let reader = tokio_util::io::StreamReader::new(body);
-    let mut messages = FramedRead::new(reader, LinesCodec::new_with_max_length(MESSAGE_BYTES_MAX));
-    while let Some(line) = messages.next().await {
-        let line = line.map_err(|error| error.to_string())?;
-        let Ok(message) = serde_json::from_str::<Value>(&line) else { continue };
-        let refused = message.get("message").filter(|_| !status.is_success());
-        if let Some(error) = message.get("error").or(refused) {
-            return Err(error.as_str().unwrap_or_default().to_owned());
-        }
-        let text = message["status"].as_str().unwrap_or_default();
-        if !told.say(&format!("{} : {text}", told.head), Some(&message)).await {
-            return Err("the client has gone".to_owned());
-        }
-    }
-    Ok(())
 }

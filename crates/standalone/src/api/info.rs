@@ -1,5 +1,6 @@
 //! `docker info` and `docker version` of a whole pool.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -7,7 +8,6 @@ use serde_json::{Value, json};
 use super::Manager;
 use crate::engine::{Engine, Health, Picture};
 use crate::leadership::Role;
-use crate::scheduler::Node;
 use crate::text::{natural_order, rfc3339, size};
 
 /// What the manager says that it is: the version whose manners it has.
@@ -44,16 +44,10 @@ fn read_line(path: &str) -> String {
 }
 
 pub(super) fn info(manager: &Manager) -> Value {
-    let engines = manager.cluster.engines();
-    let nodes: Vec<Node> = engines.iter().filter_map(|engine| engine.node()).collect();
-    let counted = |names: &[&str]| -> usize {
-        let of_engine = |engine: &Arc<Engine>| {
-            let counts = engine.count();
-            names.iter().filter_map(|name| counts.get(name)).sum::<usize>()
-        };
-        engines.iter().map(of_engine).sum()
-    };
-    let images: usize = engines.iter().map(|engine| engine.picture().images.len()).sum();
+    let mut engines: Vec<Seen> = manager.cluster.engines().into_iter().map(Seen::at_once).collect();
+    let counted = |names: &[&str]| engines.iter().map(|seen| seen.count(names)).sum::<usize>();
+    let known = || engines.iter().filter(|seen| seen.picture.health != Health::Pending);
+    let images: usize = engines.iter().map(|seen| seen.picture.images.len()).sum();
     let env = |name: &str| std::env::var(name).unwrap_or_default();
     let mut info = json!({
         "ID": "",
@@ -64,15 +58,14 @@ pub(super) fn info(manager: &Manager) -> Value {
         "Images": images,
         "Driver": "",
         "DriverStatus": null,
-        "SystemStatus": rows(manager, engines),
         "Plugins": {"Volume": null, "Network": null, "Authorization": null, "Log": null},
-        "NEventsListener": manager.cluster.followers(),
+        "NEventsListener": manager.cluster.events.followers(),
         "KernelVersion": read_line("/proc/sys/kernel/osrelease"),
         "OperatingSystem": "linux",
         "OSType": "linux",
         "Architecture": architecture(),
-        "NCPU": nodes.iter().map(|node| node.total_cpus).sum::<i64>(),
-        "MemTotal": nodes.iter().map(|node| node.total_memory).sum::<i64>(),
+        "NCPU": known().map(|seen| seen.total.1).fold(0, i64::saturating_add),
+        "MemTotal": known().map(|seen| seen.total.0).fold(0, i64::saturating_add),
         "Name": read_line("/proc/sys/kernel/hostname"),
         "ServerVersion": SERVER_VERSION,
         "SystemTime": rfc3339(std::time::SystemTime::now()),
@@ -85,6 +78,7 @@ pub(super) fn info(manager: &Manager) -> Value {
         "Swarm": {"NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": false,
             "Error": "", "RemoteManagers": null},
     });
+    info["SystemStatus"] = json!(rows(manager, &mut engines));
     // Where it is up to the engines, clients must not be warned of what the manager lacks.
     for can in [
         "MemoryLimit",
@@ -104,8 +98,32 @@ pub(super) fn info(manager: &Manager) -> Value {
     info
 }
 
+/// An engine, as it is when it is asked for.
+struct Seen {
+    engine: Arc<Engine>,
+    picture: Picture,
+    counts: BTreeMap<&'static str, usize>,
+    /// Memory in bytes, and processors: what containers reserve, and what is given away.
+    used: (i64, i64),
+    total: (i64, i64),
+}
+
+impl Seen {
+    fn at_once(engine: Arc<Engine>) -> Self {
+        let picture = engine.picture();
+        let (counts, used) = (picture.count(), picture.used());
+        let specs = &picture.specs;
+        let total = (engine.with_overcommit(specs.memory), engine.with_overcommit(specs.cpus));
+        Self { engine, picture, counts, used, total }
+    }
+
+    fn count(&self, names: &[&str]) -> usize {
+        names.iter().filter_map(|name| self.counts.get(name)).sum()
+    }
+}
+
 /// What the pool is made of, in rows of two.
-fn rows(manager: &Manager, mut engines: Vec<Arc<Engine>>) -> Vec<[String; 2]> {
+fn rows(manager: &Manager, engines: &mut [Seen]) -> Vec<[String; 2]> {
     let row = |name: &str, value: String| [name.to_owned(), value];
     let mut rows = match manager.leadership.role() {
         Role::Primary => vec![row("Role", "primary".to_owned())],
@@ -119,28 +137,26 @@ fn rows(manager: &Manager, mut engines: Vec<Arc<Engine>>) -> Vec<[String; 2]> {
     rows.push(row("Filters", filters.join(", ")));
     rows.push(row("Nodes", engines.len().to_string()));
     engines.sort_by(|one, other| {
-        natural_order(&one.name(), &other.name()).then_with(|| one.addr().cmp(other.addr()))
+        natural_order(&one.picture.specs.name, &other.picture.specs.name)
+            .then_with(|| one.engine.addr().cmp(other.engine.addr()))
     });
-    for engine in engines {
-        rows.extend(engine_rows(&engine));
-    }
+    rows.extend(engines.iter().flat_map(engine_rows));
     rows
 }
 
-fn engine_rows(engine: &Engine) -> Vec<[String; 2]> {
-    let picture = engine.picture();
+fn engine_rows(seen: &Seen) -> Vec<[String; 2]> {
+    let Seen { engine, picture, used, total, .. } = seen;
     let row = |name: &str, value: String| [format!("  └ {name}"), value];
     let name = if picture.specs.name.is_empty() { "(unknown)" } else { &picture.specs.name };
-    let node = engine.node().unwrap_or_default();
     let labels: Vec<String> =
         picture.specs.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let mut rows = vec![
         [format!(" {name}"), engine.addr().to_owned()],
         row("ID", engine.id()),
         row("Status", picture.health.name().to_owned()),
-        row("Containers", containers(engine, &picture)),
-        row("Reserved CPUs", format!("{} / {}", node.used_cpus, node.total_cpus)),
-        row("Reserved Memory", format!("{} / {}", size(node.used_memory), size(node.total_memory))),
+        row("Containers", containers(seen)),
+        row("Reserved CPUs", format!("{} / {}", used.1, total.1)),
+        row("Reserved Memory", format!("{} / {}", size(used.0), size(total.0))),
         row("Labels", labels.join(", ")),
     ];
     if !picture.error.is_empty() {
@@ -151,14 +167,12 @@ fn engine_rows(engine: &Engine) -> Vec<[String; 2]> {
     rows
 }
 
-fn containers(engine: &Engine, picture: &Picture) -> String {
-    let total = picture.containers.len();
-    if picture.health != Health::Healthy {
+fn containers(seen: &Seen) -> String {
+    let total = seen.picture.containers.len();
+    if seen.picture.health != Health::Healthy {
         return total.to_string();
     }
-    let counts = engine.count();
-    let of = |names: &[&str]| names.iter().filter_map(|name| counts.get(name)).sum::<usize>();
-    let (running, paused) = (of(&["running", "restarting"]), of(&["paused"]));
+    let (running, paused) = (seen.count(&["running", "restarting"]), seen.count(&["paused"]));
     let stopped = total.saturating_sub(running + paused);
     format!("{total} ({running} Running, {paused} Paused, {stopped} Stopped)")
 }

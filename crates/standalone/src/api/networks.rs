@@ -8,7 +8,8 @@ use axum::body::Body;
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 
-use super::containers::{find, forward};
+use super::containers::find;
+use super::forward::forward;
 use super::query::Query;
 use super::reply::{Failure, Reply, empty, json as json_reply, json_with};
 use super::{Manager, body_json};

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::reply::Failure;
+use crate::engine::url_encoded;
 
-/// A query's parameters; of one that is given twice the first.
+/// A query's parameters, each with all its values.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Query(BTreeMap<String, String>);
+pub(crate) struct Query(BTreeMap<String, Vec<String>>);
 
 /// `filters={"label":["a"]}` or the older `{"label":{"a":true}}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,16 +18,21 @@ pub(crate) struct Filters(BTreeMap<String, Vec<String>>);
 impl Query {
     /// Reads what follows the question mark.
     pub(crate) fn read(query: &str) -> Self {
-        let mut read = BTreeMap::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            read.entry(decoded(key)).or_insert_with(|| decoded(value));
+        let mut read: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (key, value) in pairs(query) {
+            read.entry(decoded(key)).or_default().push(decoded(value));
         }
         Self(read)
     }
 
+    /// The first value; empty where there is none.
     pub(crate) fn text(&self, name: &str) -> &str {
-        self.0.get(name).map_or("", String::as_str)
+        self.all(name).first().map_or("", String::as_str)
+    }
+
+    /// All values.
+    pub(crate) fn all(&self, name: &str) -> &[String] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn flag(&self, name: &str) -> bool {
@@ -89,8 +95,26 @@ impl Filters {
     }
 }
 
-/// A text with its `%41` and plus signs undone.
+fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+/// A query with another value for one of its parameters; all others stay as they are written.
+pub(crate) fn with_value(query: &str, name: &str, value: &str) -> String {
+    let others = pairs(query).filter(|(key, _)| decoded(key) != name);
+    let mut text: Vec<String> = others.map(|(key, value)| format!("{key}={value}")).collect();
+    text.push(format!("{name}={}", url_encoded(value)));
+    text.join("&")
+}
+
+/// A part of a query with its `%41` and plus signs undone.
 pub(crate) fn decoded(text: &str) -> String {
+    decoded_path(&text.replace('+', " "))
+}
+
+/// A path with its `%41` undone.
+pub(crate) fn decoded_path(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
@@ -100,10 +124,6 @@ pub(crate) fn decoded(text: &str) -> String {
             (b'%', Some(byte)) => {
                 bytes.push(byte);
                 &after[2..]
-            }
-            (b'+', _) => {
-                bytes.push(b' ');
-                after
             }
             _ => {
                 bytes.push(*first);
@@ -131,6 +151,10 @@ mod tests {
         assert!(Query::read("filters=x").filters().is_err());
         let old = Query::read("filters={\"name\":{\"we\":true}}").filters().expect("filters");
         assert!(old.matches("name", "web") && !old.matches("name", "db") && old.matches("id", "x"));
-        assert_eq!(decoded("a%2Fb+c%zz%"), "a/b c%zz%");
+        assert_eq!(decoded("a%2Fb+c%zz%%2B"), "a/b c%zz%+");
+        assert_eq!(decoded_path("c%2B+/x%20y"), "c++/x y");
+        let twice = Query::read("names=a&names=b%3A1&x");
+        assert_eq!(twice.all("names"), ["a", "b:1"]);
+        assert_eq!(with_value("a=1&c=x+y&b", "c", "0/1"), "a=1&b=&c=0%2F1");
     }
 }

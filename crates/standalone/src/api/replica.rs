@@ -50,7 +50,7 @@ pub(super) async fn pass_on(manager: &Manager, mut request: Request<Body>) -> Ou
     match role {
         Role::Primary => Outcome::Ours(request),
         Role::Replica { primary: Some(primary) } if !was_passed_on => {
-            to_primary(&primary, request, is_read).await
+            to_primary(manager, &primary, request, is_read).await
         }
         Role::Replica { .. } if is_read => Outcome::Ours(request),
         Role::Replica { .. } => {
@@ -59,12 +59,18 @@ pub(super) async fn pass_on(manager: &Manager, mut request: Request<Body>) -> Ou
     }
 }
 
-async fn to_primary(primary: &str, mut request: Request<Body>, is_read: bool) -> Outcome {
+async fn to_primary(
+    manager: &Manager,
+    primary: &str,
+    mut request: Request<Body>,
+    is_read: bool,
+) -> Outcome {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     tracing::debug!(method = %request.method(), url = path, "Proxy request");
     let spare = is_read.then(|| head(&request));
     request.headers_mut().insert(PASSED_ON, HeaderValue::from_static("1"));
-    match (Target::new(primary).forward(request, &path).await, spare) {
+    let target = Target::new(primary, manager.dial.clone());
+    match (target.forward(request, &path).await, spare) {
         (Ok(response), _) => Outcome::Answered(Ok(response)),
         (Err(_), Some(spare)) => Outcome::Ours(spare),
         (Err(error), None) => Outcome::Answered(Err(Failure::internal(format!(

@@ -30,6 +30,9 @@ pub(crate) enum Route<'p> {
     },
     ImageList,
     ImageCreate,
+    ImageLoad,
+    /// Several images in one archive.
+    ImageSave,
     ImageRemove(&'p str),
     ImageTag(&'p str),
     /// Passed on to an engine that has the image.
@@ -50,8 +53,12 @@ pub(crate) enum Route<'p> {
     VolumeCreate,
     VolumeInspect(&'p str),
     VolumeRemove(&'p str),
+    Commit,
+    Build,
     /// Served by any engine as well as by any other.
     Any,
+    /// Makes no sense for several engines.
+    NotHere,
 }
 
 /// What is asked of a container and changes it.
@@ -84,7 +91,12 @@ pub(crate) fn route<'p>(method: &Method, path: &'p str) -> Option<Route<'p>> {
         ("POST", "/containers/create") => Route::ContainerCreate,
         ("GET", "/images/json") => Route::ImageList,
         ("GET", "/images/search") | ("POST", "/auth") => Route::Any,
+        ("GET", "/images/viz") => Route::NotHere,
         ("POST", "/images/create") => Route::ImageCreate,
+        ("POST", "/images/load") => Route::ImageLoad,
+        ("GET", "/images/get") => Route::ImageSave,
+        ("POST", "/commit") => Route::Commit,
+        ("POST", "/build") => Route::Build,
         ("GET", "/networks") => Route::NetworkList,
         ("POST", "/networks/create") => Route::NetworkCreate,
         ("GET", "/volumes") => Route::VolumeList,
@@ -201,6 +213,9 @@ mod tests {
                 Some(Route::NetworkPass { name: "n", verb: "connect" }),
             ),
             ("DELETE", "/volumes/node-0/v", Some(Route::VolumeRemove("node-0/v"))),
+            ("POST", "/v1.40/build", Some(Route::Build)),
+            ("GET", "/images/get", Some(Route::ImageSave)),
+            ("GET", "/images/a/get", Some(Route::ImagePass { name: "a", verb: "get" })),
             ("POST", "/info", None),
             ("GET", "/containers/web", None),
             ("GET", "/vx.y/info", None),

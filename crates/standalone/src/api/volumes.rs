@@ -9,7 +9,7 @@ use futures::future::join_all;
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 
-use super::containers::forward;
+use super::forward::{forward, path_encoded};
 use super::images::all_or_lines;
 use super::query::Query;
 use super::reply::{Failure, Reply, empty, json as json_reply, json_with};
@@ -72,7 +72,7 @@ pub(super) async fn inspect(manager: &Manager, name: &str, request: Request<Body
     match named.as_slice() {
         [(engine, volume)] => {
             let own = volume["Name"].as_str().unwrap_or_default();
-            forward(engine, request, &format!("/volumes/{own}")).await
+            forward(engine, request, &format!("/volumes/{}", path_encoded(own))).await
         }
         _ => Err(Failure::not_found(format!("No such volume: {name}"))),
     }
@@ -121,7 +121,7 @@ pub(super) async fn remove(manager: &Manager, name: &str, query: &str) -> Reply 
     }
     let on_each = named.iter().map(|(engine, volume)| async move {
         let own = volume["Name"].as_str().unwrap_or_default();
-        let path = format!("/volumes/{own}{query}");
+        let path = format!("/volumes/{}{query}", path_encoded(own));
         let target = engine.target();
         let answer: Result<Value, _> =
             target.ask(Method::DELETE, &path, HeaderMap::new(), None, ANSWER_TIMEOUT).await;

@@ -159,7 +159,12 @@ async fn make(
     let made = match first {
         Err(error) if error.is_not_found() => {
             let image = body["Image"].as_str().unwrap_or_default();
-            pull(engine, image, creation.auth.as_ref()).await?;
+            let pulled = pull(engine, image, creation.auth.as_ref()).await;
+            pulled.map_err(|error| match error {
+                // Whatever the reason is, another engine may have the image.
+                EngineError::Refused { message, .. } => EngineError::NotPulled { message },
+                other => other,
+            })?;
             post(engine, &creation.name, &body).await
         }
         made => made,

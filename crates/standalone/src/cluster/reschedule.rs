@@ -83,7 +83,7 @@ async fn move_away(cluster: &Cluster, lost: &Found) {
     };
     // Its name is free for its successor.
     lost.engine.change(|picture| {
-        picture.containers.remove(id);
+        picture.forget(id);
     });
     let creation = Creation {
         name: name.trim_start_matches('/').to_owned(),
@@ -95,7 +95,7 @@ async fn move_away(cluster: &Cluster, lost: &Found) {
         Err(error) => {
             let record = lost.record.clone();
             lost.engine.change(|picture| {
-                picture.containers.insert(id.clone(), record);
+                picture.put(record);
             });
             return tracing::error!("Failed to reschedule container {id}: {error}");
         }
@@ -134,7 +134,7 @@ async fn remove(surplus: &Found) {
             surplus.engine.name()
         ),
         _ => surplus.engine.change(|picture| {
-            picture.containers.remove(id);
+            picture.forget(id);
         }),
     }
 }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::flags::{Flag, Given, Kind};
 use super::serve::{Listen, serve};
 use super::{Call, Command, DISCOVERY_OPTIONS, Stop};
-use crate::api::Manager;
+use crate::api::{Manager, RefreshOn};
 use crate::cluster::Cluster;
 use crate::cluster::reschedule::watch;
 use crate::discovery::{Entry, Source, follow, is_address, read_file};
@@ -170,7 +170,7 @@ async fn discover(manager: Arc<Manager>, source: Source, store: Option<Arc<dyn S
 /// Checks all that the command line says, in the original's order and words.
 fn plan(call: &Call) -> Result<Plan, String> {
     let given = &call.given;
-    check_tls(given)?;
+    let tls = super::tls::load(given)?;
     let span = |name: &str| Span::parse(&call.text(name));
     let shortest = span("engine-refresh-min-interval").ok().and_then(Span::positive);
     let shortest = shortest.ok_or("min refresh interval should be a positive number")?;
@@ -218,10 +218,22 @@ fn plan(call: &Call) -> Result<Plan, String> {
     let scheduler = Scheduler { strategy, filters };
     let mut manager = Manager::new(Cluster::new(
         scheduler,
-        EngineOptions { failure_retry, overcommit, leadership: leadership.clone() },
+        EngineOptions {
+            failure_retry,
+            overcommit,
+            refresh: (shortest, longest.unwrap_or(shortest)),
+            tls: tls.as_ref().map(|tls| tls.client.clone()),
+            leadership: leadership.clone(),
+        },
         create_retry,
     ));
     manager.leadership = leadership;
+    manager.refresh = RefreshOn {
+        node: given.is_on("refresh-on-node-filter"),
+        name: call.text("container-name-refresh-filter"),
+    };
+    manager.dial = tls.as_ref().map(|tls| tls.client.clone());
+    manager.tls = tls.map(|tls| tls.server);
     manager.is_debug = call.is_debug;
     manager.is_experimental = call.is_experimental;
     manager.has_cors = given.is_on("api-enable-cors");
@@ -230,27 +242,6 @@ fn plan(call: &Call) -> Result<Plan, String> {
         hosts => hosts.iter().map(|host| Listen::parse(host)).collect::<Result<_, _>>()?,
     };
     Ok(Plan { source, manager, hosts, claim })
-}
-
-fn check_tls(given: &Given) -> Result<(), String> {
-    let refused = |text: &str| Err(text.to_owned());
-    if given.is_on("tls") || given.is_on("tlsverify") {
-        if !given.has("tlscert") || !given.has("tlskey") {
-            return refused("--tlscert and --tlskey must be provided when using --tls");
-        }
-        if given.is_on("tlsverify") && !given.has("tlscacert") {
-            return refused("--tlscacert must be provided when using --tlsverify");
-        }
-        return refused(
-            "this build serves and dials without TLS only: leave --tls and --tlsverify out",
-        );
-    }
-    if ["tlscert", "tlskey", "tlscacert"].iter().any(|name| given.has(name)) {
-        return refused(
-            "--tlscert, --tlskey and --tlscacert require the use of either --tls or --tlsverify",
-        );
-    }
-    Ok(())
 }
 
 /// What the manager takes part in the election with; none where it stands alone.

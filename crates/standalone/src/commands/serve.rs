@@ -20,6 +20,9 @@ use crate::api::Manager;
 /// After this an accept error, such as too many open files, is tried again.
 const ACCEPT_RETRY: std::time::Duration = std::time::Duration::from_millis(100);
 
+/// A client has so long to show who it is.
+const GREETING_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Listen {
@@ -118,16 +121,30 @@ async fn accept(bound: Bound, manager: Arc<Manager>) {
             Bound::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
                 // Only a speed-up.
                 let _ = stream.set_nodelay(true);
-                tokio::spawn(talk(stream, manager.clone()));
+                tokio::spawn(greet(stream, manager.clone()));
             }),
             Bound::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                tokio::spawn(talk(stream, manager.clone()));
+                tokio::spawn(greet(stream, manager.clone()));
             }),
         };
         if let Err(error) = accepted {
             tracing::warn!(%error, "accepting a connection failed");
             tokio::time::sleep(ACCEPT_RETRY).await;
         }
+    }
+}
+
+/// Has a client show who it is, where that is asked for, and serves it.
+async fn greet(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    manager: Arc<Manager>,
+) {
+    let Some(tls) = manager.tls.clone() else { return talk(stream, manager).await };
+    let greeted = tokio_rustls::TlsAcceptor::from(tls).accept(stream);
+    match tokio::time::timeout(GREETING_TIMEOUT, greeted).await {
+        Ok(Ok(stream)) => talk(stream, manager).await,
+        Ok(Err(error)) => tracing::info!("http: TLS handshake error: {error}"),
+        Err(_) => tracing::info!("http: TLS handshake error: it took too long"),
     }
 }
 

@@ -1,6 +1,6 @@
-//! HTTP to one engine: bounded requests for JSON, and requests of clients that are passed on whole, upgrades included.
+//! HTTP to one engine: bounded questions for JSON, and requests of clients that are passed on whole, upgrades included.
 
-use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -9,83 +9,52 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use thiserror::Error;
-use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
+use super::EngineError;
+use super::connect::{Connections, Sender};
+use super::error::message;
 use crate::leadership::Leadership;
 
-/// An engine that does not take a connection by then is out of reach.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// No answer of an engine that is read whole may be larger: thousands of containers take some megabytes.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// No answer of an engine that is read whole may be larger: ten thousand containers take half of it.
+const ANSWER_BYTES_MAX: usize = 32 << 20;
+/// JSON takes no fewer bytes for a value, over a whole answer; in memory one takes more.
+const VALUE_BYTES_MIN: usize = 16;
+/// No error may be larger, or take longer to tell.
+const ERROR_BYTES_MAX: usize = 64 << 10;
+const ERROR_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An engine did not do what it was asked.
-#[derive(Debug, Clone, Error)]
-pub(crate) enum EngineError {
-    /// Nobody answers.
-    #[error(
-        "Cannot connect to the Docker daemon at tcp://{addr}. Is the docker daemon running? ({problem})"
-    )]
-    Unreachable {
-        /// `host:port`
-        addr: String,
-        /// What the system says.
-        problem: String,
-    },
-    /// It does not answer in time.
-    #[error("the docker engine at {addr} does not answer")]
-    Silent {
-        /// `host:port`
-        addr: String,
-    },
-    /// It answered with an error.
-    #[error("{message}")]
-    Refused {
-        /// The status of the answer.
-        status: StatusCode,
-        /// The engine's words.
-        message: String,
-    },
-    /// The manager was the primary when it began, and is no more.
-    #[error("No elected primary cluster manager: this one is not the primary any more")]
-    NotPrimary,
-    /// It answered with something else than it should.
-    #[error("the docker engine at {addr} gave an answer that makes no sense: {problem}")]
-    Nonsense {
-        /// `host:port`
-        addr: String,
-        /// What is wrong with it.
-        problem: String,
-    },
+/// How long an answer may take, and how large it may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) time: Duration,
+    pub(crate) bytes: usize,
 }
 
-impl EngineError {
-    /// Whether the engine itself may be lost, rather than the request be at fault.
-    pub(crate) fn is_connection(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Silent { .. })
-    }
-
-    /// Whether what was asked for is not there.
-    pub(crate) fn is_not_found(&self) -> bool {
-        matches!(self, Self::Refused { status: StatusCode::NOT_FOUND, .. })
+impl From<Duration> for Bounds {
+    fn from(time: Duration) -> Self {
+        Self { time, bytes: ANSWER_BYTES_MAX }
     }
 }
 
 /// Where an engine, or another manager, answers.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    addr: String,
+    connections: Arc<Connections>,
+    lost: Arc<Notify>,
     /// Of the manager that asks: while it is not the primary, nothing is changed there.
     leadership: Leadership,
 }
 
 impl Target {
-    pub(crate) fn new(addr: impl Into<String>) -> Self {
-        Self { addr: addr.into(), leadership: Leadership::default() }
+    /// With TLS where that is given.
+    pub(crate) fn new(addr: impl Into<String>, tls: Option<Arc<ClientConfig>>) -> Self {
+        let connections = Arc::new(Connections::new(addr.into(), tls));
+        Self { connections, lost: Arc::default(), leadership: Leadership::default() }
     }
 
     /// Where nothing is changed unless the manager is the primary.
@@ -96,16 +65,22 @@ impl Target {
 
     /// `host:port`
     pub(crate) fn addr(&self) -> &str {
-        &self.addr
+        self.connections.addr()
+    }
+
+    /// Whoever waits for an answer now waits no longer: the engine is lost.
+    pub(crate) fn give_up(&self) {
+        self.connections.clear();
+        self.lost.notify_waiters();
     }
 
     /// Asks for JSON.
     pub(crate) async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
-        limit: Duration,
+        bounds: impl Into<Bounds>,
     ) -> Result<T, EngineError> {
-        self.ask(Method::GET, path, HeaderMap::new(), None, limit).await
+        self.ask(Method::GET, path, HeaderMap::new(), None, bounds).await
     }
 
     /// Sends a request with a JSON body, or none, and reads the JSON of the answer; an empty one is null.
@@ -115,40 +90,99 @@ impl Target {
         path: &str,
         headers: HeaderMap,
         body: Option<&Value>,
-        limit: Duration,
+        bounds: impl Into<Bounds>,
     ) -> Result<T, EngineError> {
-        let bytes = match tokio::time::timeout(limit, self.read(method, path, headers, body)).await
-        {
-            Ok(read) => read?,
-            Err(_) => return Err(EngineError::Silent { addr: self.addr.clone() }),
-        };
-        let bytes = if bytes.trim_ascii().is_empty() { b"null".as_slice() } else { &bytes };
+        let bounds = bounds.into();
+        let bytes = self.read(method, path, headers, body, bounds).await?;
+        self.parse(&bytes, bounds)
+    }
+
+    /// Reads an answer as JSON.
+    ///
+    /// # Errors
+    /// [`EngineError::Nonsense`], also where there is far more in it than its size tells.
+    pub(crate) fn parse<T: DeserializeOwned>(
+        &self,
+        bytes: &[u8],
+        bounds: Bounds,
+    ) -> Result<T, EngineError> {
+        let begins = |byte: &&u8| matches!(byte, b',' | b'[' | b'{');
+        if bytes.iter().filter(begins).count() > bounds.bytes / VALUE_BYTES_MIN {
+            return Err(self.nonsense("too many values"));
+        }
+        let bytes = if bytes.trim_ascii().is_empty() { b"null".as_slice() } else { bytes };
         serde_json::from_slice(bytes).map_err(|error| self.nonsense(error))
     }
 
-    async fn read(
+    /// Sends a request and reads the answer whole, in the time that there is and while the engine is not lost.
+    pub(crate) async fn read(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Option<&Value>,
+        bounds: Bounds,
+    ) -> Result<Bytes, EngineError> {
+        let reading = self.until_lost(self.read_all(method, path, headers, body, bounds.bytes));
+        let read = tokio::time::timeout(bounds.time, reading).await;
+        read.unwrap_or_else(|_| Err(self.silent()))
+    }
+
+    async fn read_all(
         &self,
         method: Method,
         path: &str,
         mut headers: HeaderMap,
         body: Option<&Value>,
+        bytes_max: usize,
     ) -> Result<Bytes, EngineError> {
         let body = body.map(|body| Bytes::from(body.to_string()));
         if body.is_some() {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        let mut request = Request::new(Body::new(Full::new(body.unwrap_or_default())));
-        *request.method_mut() = method;
-        *request.uri_mut() = path.parse().map_err(|error| self.nonsense(error))?;
-        *request.headers_mut() = headers;
-        let response = self.send(request).await?;
+        let uri: Uri = path.parse().map_err(|error| self.nonsense(error))?;
+        let request = || {
+            let mut request = Request::new(Body::new(Full::new(body.clone().unwrap_or_default())));
+            *request.method_mut() = method.clone();
+            *request.uri_mut() = uri.clone();
+            *request.headers_mut() = headers.clone();
+            request
+        };
+        let mut kept = None;
+        // A question may be asked twice; of a change nobody would know whether it was done.
+        if method == Method::GET
+            && let Some(mut sender) = self.connections.kept().await
+            && let Ok(response) = self.send_on(&mut sender, request()).await
+        {
+            kept = Some((sender, response));
+        }
+        let (sender, response) = match kept {
+            Some(kept) => kept,
+            None => {
+                let mut sender = self.connections.make().await?;
+                let response = self.send_on(&mut sender, request()).await?;
+                (sender, response)
+            }
+        };
         let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let body = Limited::new(response.into_body(), bytes_max).collect().await;
         let bytes = body.map_err(|error| self.nonsense(error))?.to_bytes();
+        self.connections.keep(sender);
         if status.is_client_error() || status.is_server_error() {
             return Err(EngineError::Refused { status, message: message(&bytes) });
         }
         Ok(bytes)
+    }
+
+    /// What an answer that is no success says.
+    pub(crate) async fn refusal(&self, response: Response<Incoming>) -> EngineError {
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ERROR_BYTES_MAX).collect();
+        match tokio::time::timeout(ERROR_TIMEOUT, body).await {
+            Err(_) => self.silent(),
+            Ok(Err(error)) => self.nonsense(error),
+            Ok(Ok(body)) => EngineError::Refused { status, message: message(&body.to_bytes()) },
+        }
     }
 
     /// Sends a request whose answer is a stream of messages, and reads it to its end.
@@ -162,13 +196,9 @@ impl Target {
         headers: HeaderMap,
         limit: Duration,
     ) -> Result<(), EngineError> {
-        let read = self.read(method, path, headers, None);
-        let bytes = match tokio::time::timeout(limit, read).await {
-            Ok(read) => read?,
-            Err(_) => return Err(EngineError::Silent { addr: self.addr.clone() }),
-        };
+        let bytes = self.read(method, path, headers, None, limit.into()).await?;
         let lines = serde_json::Deserializer::from_slice(&bytes).into_iter::<Value>();
-        let failed = lines.flatten().find_map(|line| line.get("error").cloned());
+        let failed = lines.map_while(Result::ok).find_map(|line| line.get("error").cloned());
         match failed {
             None => Ok(()),
             Some(error) => {
@@ -183,26 +213,41 @@ impl Target {
         }
     }
 
-    /// Sends a request on a connection of its own, and gives the answer as soon as its head is there.
+    /// Sends a request on a connection of its own, and gives the answer as soon as its head is there; gives up when the
+    /// engine is lost before.
     pub(crate) async fn send(
         &self,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, EngineError> {
+        self.until_lost(async {
+            let mut sender = self.connections.make().await?;
+            self.send_on(&mut sender, request).await
+        })
+        .await
+    }
+
+    async fn send_on(
+        &self,
+        sender: &mut Sender,
         mut request: Request<Body>,
     ) -> Result<Response<Incoming>, EngineError> {
         if !request.method().is_safe() && !self.leadership.is_primary() {
             return Err(EngineError::NotPrimary);
         }
-        let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.addr)).await;
-        let stream = stream
-            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "i/o timeout")))
-            .map_err(|error| self.unreachable(error))?;
-        stream.set_nodelay(true).map_err(|error| self.unreachable(error))?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| self.unreachable(error))?;
-        tokio::spawn(connection.with_upgrades());
-        let host = HeaderValue::from_str(&self.addr).map_err(|error| self.nonsense(error))?;
+        let host = HeaderValue::from_str(self.addr()).map_err(|error| self.nonsense(error))?;
         request.headers_mut().insert(header::HOST, host);
-        sender.send_request(request).await.map_err(|error| self.unreachable(error))
+        let sent = sender.send_request(request).await;
+        sent.map_err(|error| self.connections.unreachable(&error))
+    }
+
+    async fn until_lost<T>(
+        &self,
+        work: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        tokio::select! {
+            done = work => done,
+            () = self.lost.notified() => Err(self.silent()),
+        }
     }
 
     /// Passes a client's request on, and the answer back; streams go on both ways for as long as both sides want.
@@ -217,6 +262,8 @@ impl Target {
         if !wants_upgrade {
             request.headers_mut().remove(header::CONNECTION);
         }
+        // The client was told to go on by us.
+        request.headers_mut().remove(header::EXPECT);
         let mut response = self.send(request).await?;
         if let Some(client) = client
             && response.status() == StatusCode::SWITCHING_PROTOCOLS
@@ -232,12 +279,13 @@ impl Target {
         Ok((parts, Body::new(body)).into_response())
     }
 
-    fn unreachable(&self, error: impl std::error::Error) -> EngineError {
-        EngineError::Unreachable { addr: self.addr.clone(), problem: causes(&error) }
+    fn silent(&self) -> EngineError {
+        EngineError::Silent { addr: self.addr().to_owned() }
     }
 
-    fn nonsense(&self, error: impl ToString) -> EngineError {
-        EngineError::Nonsense { addr: self.addr.clone(), problem: error.to_string() }
+    /// The answer makes no sense.
+    pub(crate) fn nonsense(&self, problem: impl ToString) -> EngineError {
+        EngineError::Nonsense { addr: self.addr().to_owned(), problem: problem.to_string() }
     }
 }
 
@@ -251,21 +299,4 @@ async fn join(client: hyper::upgrade::OnUpgrade, engine: hyper::upgrade::OnUpgra
     if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut engine).await {
         tracing::debug!(%error, "a connection that was taken over broke");
     }
-}
-
-/// The words of an error's body.
-fn message(bytes: &[u8]) -> String {
-    let json: Option<Value> = serde_json::from_slice(bytes).ok();
-    let message = json.as_ref().and_then(|json| json.get("message")?.as_str());
-    message.map_or_else(|| String::from_utf8_lossy(bytes).trim().to_owned(), str::to_owned)
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

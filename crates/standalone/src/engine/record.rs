@@ -65,11 +65,28 @@ pub(crate) struct Record {
     pub(crate) summary: Arc<Value>,
     /// What the engine says when it is asked for this one.
     pub(crate) details: Arc<Value>,
+    /// How much that was, as the engine wrote it.
+    pub(crate) bytes: usize,
 }
 
+/// More memory, in bytes, or more processors nobody reserves: what is summed up stays a number.
+const AMOUNT_MAX: i64 = 1 << 46;
+
 impl Record {
-    /// Reads an engine's two answers about a container; `cpus` is how many processors the engine has.
-    pub(crate) fn read(summary: Value, details: Value, cpus: i64) -> Self {
+    /// A container of which the engine says nothing but that it has it.
+    pub(crate) fn unread(summary: Value) -> Self {
+        let is = |state: &str| summary["State"] == state;
+        let details = serde_json::json!({
+            "Id": summary["Id"],
+            "Config": {"Labels": summary["Labels"]},
+            "State": {"Running": is("running"), "Paused": is("paused"), "Dead": is("dead")},
+        });
+        Self::read(summary, details, 1, 0)
+    }
+
+    /// Reads an engine's two answers about a container; `cpus` is how many processors the engine has, `bytes` how long
+    /// the second answer was.
+    pub(crate) fn read(summary: Value, details: Value, cpus: i64, bytes: usize) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let config = &details["Config"];
         let labels = text_map(config["Labels"].as_object());
@@ -83,8 +100,8 @@ impl Record {
         let container = Container {
             id: text(&details["Id"]),
             names,
-            memory: host["Memory"].as_i64().unwrap_or_default(),
-            cpus: shares_to_cpus(host["CpuShares"].as_i64().unwrap_or_default(), cpus),
+            memory: amount(&host["Memory"]),
+            cpus: shares_to_cpus(amount(&host["CpuShares"]), cpus).clamp(0, AMOUNT_MAX),
             is_host_network: host["NetworkMode"] == "host",
             exposed_ports: exposed.into_iter().flat_map(Map::keys).cloned().collect(),
             bindings: ports,
@@ -99,8 +116,14 @@ impl Record {
             wishes,
             summary: Arc::new(summary),
             details: Arc::new(details),
+            // Lists hold less than half of what is said of one container.
+            bytes: bytes + bytes / 2,
         }
     }
+}
+
+fn amount(value: &Value) -> i64 {
+    value.as_i64().unwrap_or_default().clamp(0, AMOUNT_MAX)
 }
 
 /// In Swarm's API shares are whole processors; engines take 1024 of them for all that they have.
@@ -184,7 +207,7 @@ mod tests {
             "NetworkSettings": {"Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "32768"}]}},
             "State": {"Running": true},
         });
-        let record = Record::read(json!({"Names": ["/web"]}), details, 4);
+        let record = Record::read(json!({"Names": ["/web"]}), details, 4, 100);
         let container = &record.container;
         assert_eq!((container.memory, container.cpus, container.is_host_network), (5, 2, true));
         assert_eq!(container.bindings.len(), 1);

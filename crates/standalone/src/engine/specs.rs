@@ -1,8 +1,11 @@
 //! What an engine says of itself.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use serde_json::Value;
+
+use crate::text::parse_rfc3339;
 
 /// An engine's specifications, from its answers to `/info` and `/version`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -16,7 +19,12 @@ pub(crate) struct Specs {
     /// In bytes.
     pub(crate) memory: i64,
     pub(crate) version: String,
+    /// Its clock, when it was asked.
+    pub(crate) system_time: Option<SystemTime>,
 }
+
+/// No engine has more memory, in bytes, or more processors: what is summed up stays a number.
+const AMOUNT_MAX: i64 = 1 << 46;
 
 /// Labels that say what an engine is, with their fields of `/info`.
 const OWN_LABELS: [(&str, &str); 4] = [
@@ -34,7 +42,7 @@ impl Specs {
     pub(crate) fn read(addr: &str, info: &Value) -> Result<Self, String> {
         let text = |name: &str| info.get(name).and_then(Value::as_str).unwrap_or_default();
         let number = |name: &str| info.get(name).and_then(Value::as_i64).unwrap_or_default();
-        let (cpus, memory) = (number("NCPU"), number("MemTotal"));
+        let (cpus, memory) = (number("NCPU").min(AMOUNT_MAX), number("MemTotal").min(AMOUNT_MAX));
         if cpus <= 0 || memory <= 0 {
             return Err(format!(
                 "cannot get resources for this engine, make sure {addr} is a Docker Engine, not a Swarm manager"
@@ -66,7 +74,9 @@ impl Specs {
             labels.insert(key.to_owned(), value.to_owned());
         }
         let name = text("Name").to_owned();
-        Ok(Self { id, name, labels, cpus, memory, version: text("ServerVersion").to_owned() })
+        let version = text("ServerVersion").to_owned();
+        let system_time = parse_rfc3339(text("SystemTime"));
+        Ok(Self { id, name, labels, cpus, memory, version, system_time })
     }
 }
 

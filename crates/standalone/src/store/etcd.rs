@@ -29,7 +29,13 @@ use pb::{
     RangeRequest, RangeResponse, RequestOp, TxnRequest, TxnResponse, request_op, response_op,
 };
 
-#[allow(missing_docs, unreachable_pub, clippy::all, reason = "made from etcd.proto")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    reason = "made from etcd.proto"
+)]
 mod pb {
     tonic::include_proto!("etcdserverpb");
 }

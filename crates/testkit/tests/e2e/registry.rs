@@ -111,14 +111,14 @@ fn hand_password_on(manager: &Daemon, worker: &Daemon) {
 }
 
 /// A registry on a host; it ends with the host.
-struct Registry<'a> {
+pub(crate) struct Registry<'a> {
     host: &'a Host,
     port: u16,
     closed: bool,
 }
 
 impl<'a> Registry<'a> {
-    fn start(host: &'a Host, port: u16, htpasswd: Option<&str>) -> Self {
+    pub(crate) fn start(host: &'a Host, port: u16, htpasswd: Option<&str>) -> Self {
         let folder = host.folder().join(format!("registry-{port}"));
         std::fs::create_dir_all(&folder).expect("make the registry's folder");
         let mut config = json!({

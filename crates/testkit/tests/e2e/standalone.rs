@@ -11,7 +11,7 @@ use swarm_testkit::{
 use crate::support::{IMAGE, PATIENCE, await_output, can_run};
 
 /// A `swarm manage` on a host of its own.
-struct Manager {
+pub(crate) struct Manager {
     host: Host,
     child: Child,
 }
@@ -23,7 +23,7 @@ impl Engine for Manager {
 }
 
 impl Manager {
-    fn start(host: Host, flags: &[&str], discovery: &str) -> Self {
+    pub(crate) fn start(host: Host, flags: &[&str], discovery: &str) -> Self {
         let socket = format!("unix://{}", host.folder().join("docker.sock").display());
         let mut command = host.command(swarm_binary());
         command.args(["manage", "-H", &socket]).args(flags).arg(discovery).stdout(Stdio::null());
@@ -42,18 +42,18 @@ impl Manager {
         status.map(str::to_owned).collect()
     }
 
-    fn await_status(&self, expect: &[&str]) {
+    pub(crate) fn await_status(&self, expect: &[&str]) {
         wait_until(PATIENCE, &format!("engines to be {expect:?}"), || {
             (self.status() == expect).then_some(())
         });
     }
 
-    fn run(&self, flags: &[&str]) -> Output {
+    pub(crate) fn run(&self, flags: &[&str]) -> Output {
         self.docker(&[&["run", "--detach"], flags, &[IMAGE, "sleep", "1000"]].concat())
     }
 
     /// The node of a container.
-    fn node_of(&self, name: &str) -> String {
+    pub(crate) fn node_of(&self, name: &str) -> String {
         self.docker(&["inspect", "--format", "{{.Node.Name}}", name]).ok()
     }
 }
@@ -66,16 +66,24 @@ impl Drop for Manager {
 }
 
 /// Engines that listen for a manager, and the list of their addresses.
-fn engines(lab: &Lab, count: usize) -> (Vec<StockEngine>, String) {
+pub(crate) fn engines(lab: &Lab, count: usize) -> (Vec<StockEngine>, String) {
     let tar = lab.folder().join("image.tar");
     std::fs::write(&tar, busybox_image_tar(IMAGE)).expect("write the image");
+    let (engines, addresses) = empty_engines(lab, count, &[]);
+    for engine in &engines {
+        engine.docker(&["load", "--input", &tar.display().to_string()]).ok();
+    }
+    (engines, addresses)
+}
+
+/// As [`engines`], without images.
+pub(crate) fn empty_engines(lab: &Lab, count: usize, flags: &[&str]) -> (Vec<StockEngine>, String) {
     let engines: Vec<StockEngine> = (1..=count)
         .map(|number| {
             let host = lab.host(&format!("node{number}"));
             let listen = format!("tcp://{}:2375", host.address());
-            let engine = StockEngine::start(host, &["--tls=false", "--host", &listen]);
-            engine.docker(&["load", "--input", &tar.display().to_string()]).ok();
-            engine
+            let flags = [&["--tls=false", "--host", &listen], flags].concat();
+            StockEngine::start(host, &flags)
         })
         .collect();
     let addresses: Vec<String> =
