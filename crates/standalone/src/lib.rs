@@ -11,14 +11,18 @@
 //! executable, and how `docker ps` tells spans of time.
 
 mod api;
+mod clock;
 mod cluster;
 mod commands;
 mod container_config;
 mod discovery;
 mod duration;
+mod election;
 mod engine;
+mod leadership;
 pub mod log;
 mod scheduler;
+mod store;
 mod text;
 mod tls;
 

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use super::EngineError;
 use super::connect::{Connections, Sender};
 use super::error::message;
+use crate::leadership::Leadership;
 
 /// No answer of an engine that is read whole may be larger: ten thousand containers take half of it.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
@@ -45,13 +46,21 @@ impl From<Duration> for Bounds {
 pub(crate) struct Target {
     connections: Arc<Connections>,
     lost: Arc<Notify>,
+    /// Of the manager that asks: while it is not the primary, nothing is changed there.
+    leadership: Leadership,
 }
 
 impl Target {
     /// With TLS where that is given.
     pub(crate) fn new(addr: impl Into<String>, tls: Option<Arc<ClientConfig>>) -> Self {
         let connections = Arc::new(Connections::new(addr.into(), tls));
-        Self { connections, lost: Arc::default() }
+        Self { connections, lost: Arc::default(), leadership: Leadership::default() }
+    }
+
+    /// Where nothing is changed unless the manager is the primary.
+    pub(crate) fn obeying(mut self, leadership: Leadership) -> Self {
+        self.leadership = leadership;
+        self
     }
 
     /// `host:port`
@@ -222,6 +231,9 @@ impl Target {
         sender: &mut Sender,
         mut request: Request<Body>,
     ) -> Result<Response<Incoming>, EngineError> {
+        if !request.method().is_safe() && !self.leadership.is_primary() {
+            return Err(EngineError::NotPrimary);
+        }
         let host = HeaderValue::from_str(self.addr()).map_err(|error| self.nonsense(error))?;
         request.headers_mut().insert(header::HOST, host);
         let sent = sender.send_request(request).await;
