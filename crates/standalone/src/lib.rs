@@ -17,6 +17,8 @@ mod container_config;
 mod discovery;
 mod duration;
 mod engine;
+#[cfg(test)]
+mod hostile;
 mod log;
 mod scheduler;
 mod text;
