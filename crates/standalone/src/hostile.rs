@@ -77,7 +77,10 @@ async fn engine(
     (addr, connections)
 }
 
-async fn talk(stream: TcpStream, answer: &(dyn Fn(&str) -> Answer + Send + Sync)) -> std::io::Result<()> {
+async fn talk(
+    stream: TcpStream,
+    answer: &(dyn Fn(&str) -> Answer + Send + Sync),
+) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     loop {
         let (mut head, mut length) = (String::new(), 0);
@@ -186,7 +189,10 @@ async fn an_engine_that_cannot_be_read_stays_out_and_alone() {
         (at("/containers/json", || Answer::Endless(STREAM, "[{},")), "makes no sense"),
         (at("/images/json", || Answer::Json(json!(vec![0; 30_000]))), "30000 entries"),
         (at("/info", || Answer::Json(json!("not an object"))), "cannot get resources"),
-        (at("/info", || Answer::Json(json!({"NCPU": -1, "MemTotal": "x"}))), "cannot get resources"),
+        (
+            at("/info", || Answer::Json(json!({"NCPU": -1, "MemTotal": "x"}))),
+            "cannot get resources",
+        ),
         (at("/info", || Answer::Raw(b"this is no HTTP\r\n\r\n".to_vec())), "annot connect"),
         (Box::new(move |_| Some(lie("Content-Length: 100\r\n\r\n{}"))), "makes no sense"),
         (Box::new(|_| Some(Answer::Slow)), ""),
