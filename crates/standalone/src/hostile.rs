@@ -283,6 +283,50 @@ async fn floods_of_events_hold_nobody_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_for_an_engine_that_hangs_hears_soon() {
+    let is_hung = Arc::new(AtomicUsize::new(0));
+    let hung = is_hung.clone();
+    let (bad, _) = engine(move |path| match hung.load(Ordering::Relaxed) {
+        0 => honest("bad", path),
+        _ => Answer::Hang,
+    })
+    .await;
+    let (good, _) = engine(|path| honest("good", path)).await;
+    let manager = manager(&[&good, &bad]);
+    wait_for_rows(&manager, "Status", |rows| rows == ["Healthy", "Healthy"]).await;
+    is_hung.store(1, Ordering::Relaxed);
+    // Passed on as it came, and asked for by the manager itself.
+    let logs = ask(&manager, "/containers/on-bad/logs");
+    let (logs, details) = tokio::join!(logs, ask(&manager, "/containers/on-bad/json"));
+    for said in [logs, details] {
+        assert!(said.as_str().is_some_and(|said| said.contains("does not answer")), "{said}");
+    }
+    wait_for_rows(&manager, "Status", |rows| rows == ["Unhealthy", "Healthy"]).await;
+    assert_eq!(names(&manager).await, ["/good/on-good"]);
+    let refused = ask(&manager, "/containers/on-bad/json").await;
+    assert_eq!(refused, "Container on-bad running on unhealthy node bad\n");
+    is_hung.store(0, Ordering::Relaxed);
+    wait_for_rows(&manager, "Status", |rows| rows == ["Healthy", "Healthy"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_breaks_off_is_no_fault_of_the_engine() {
+    let (addr, _) = engine(|path| honest("n", path)).await;
+    let manager = manager(&[&addr]);
+    wait_for_rows(&manager, "Status", |rows| rows == ["Healthy"]).await;
+    for _ in 0..10 {
+        let piece = futures::stream::iter([
+            Ok(bytes::Bytes::from_static(b"begun")),
+            Err(std::io::Error::other("the client has gone")),
+        ]);
+        let request = Request::put("/containers/on-n/archive?path=/");
+        let request = request.body(Body::from_stream(piece)).expect("a request");
+        manager.serve(request).await;
+    }
+    assert_eq!(rows(&manager, "Status").await, ["Healthy"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn questions_share_connections() {
     let (addr, connections) = engine(|path| honest("n", path)).await;
     let manager = manager(&[&addr]);
