@@ -48,7 +48,7 @@ pub(super) async fn list(manager: &Manager, query: &Query) -> Reply {
         let Some(name) = filters.get(filter).and_then(<[String]>::first) else { return Ok(None) };
         let found = manager.cluster.container(name);
         let found = found.ok_or_else(|| Failure::not_found(format!("No such container {name}")))?;
-        Ok(Some(found.record.created))
+        Ok(Some(found.record.created.clone()))
     };
     let (made_before, made_since) = (created_of("before")?, created_of("since")?);
     let is_shown = |found: &Found| {
