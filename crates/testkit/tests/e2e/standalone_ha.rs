@@ -17,7 +17,7 @@ use swarm_testkit::{
     require, require_command, swarm_binary, wait_until,
 };
 
-use crate::support::{IMAGE, PATIENCE, can_run};
+use crate::support::{IMAGE, PATIENCE, await_output, can_run};
 use crate::tls::make_certificates;
 
 /// The lock's time in these tests.
@@ -444,9 +444,13 @@ fn high_availability_as_documented() {
 
     // Any manager does: what it does not do itself it passes on, streams included.
     let replica = &managers[1];
-    replica
-        .docker(&["run", "--detach", "--name", "web", IMAGE, "sh", "-c", "echo up; sleep 1000"])
-        .ok();
+    let run = |flags: &[&str], script: &str| {
+        let run = ["run", "--detach", "--env"];
+        replica.docker(&[&run[..], flags, &[IMAGE, "sh", "-c", script]].concat()).ok();
+    };
+    run(&["constraint:node==swarm-agent-1", "--name", "web"], "echo up; sleep 1000");
+    let on_first = ["constraint:node==~swarm-agent-0", "--env", "reschedule:on-node-failure"];
+    run(&[&on_first[..], &["--name", "moves"]].concat(), "sleep 1000");
     assert_eq!(managers[2].docker(&["exec", "web", "echo", "hello"]).ok(), "hello");
     let echoed =
         replica.docker_given(&["run", "--rm", "--interactive", IMAGE, "cat"], "to and fro");
@@ -464,6 +468,8 @@ fn high_availability_as_documented() {
     let is_restart = |line: std::io::Result<String>| line.expect("a line").contains("\"restart\"");
     assert!(told.any(is_restart), "the stream of events ended");
 
+    // The primary and an engine are lost together, as on one machine.
+    engines[0].host().cut_off();
     managers[0].end(Signal::SIGKILL);
     let killed = Instant::now();
     let second = await_primary(&managers, PATIENCE);
@@ -475,4 +481,6 @@ fn high_availability_as_documented() {
         manager.docker(&["stop", "--time", "0", "web"]).ok();
         manager.docker(&["start", "web"]).ok();
     }
+    let names = ["ps", "--format", "{{.Names}}", "--filter", "name=moves"];
+    await_output(&managers[second], &names, |names| names == "swarm-agent-1/moves");
 }
