@@ -1,5 +1,6 @@
 //! Side by side: three stock Docker Engines and three of our daemons, each a swarm of one manager and two workers, then
-//! of three managers, on hosts of their own, measured in turns in one run by the same client.
+//! of three managers, on hosts of their own, measured in turns in one run by the same client. `pool.rs` measures standalone
+//! Swarm, which has nobody beside it: its original is published figures only.
 //!
 //! What is measured is in `measure/`, a room per question; what they are measured against is `side.rs`. Figures that
 //! need other machines, other versions of Docker or hours are deliberately not here.
@@ -10,9 +11,11 @@ mod in_memory;
 mod interrupt;
 mod machine;
 mod measure;
+mod pool;
 mod process;
 mod service;
 mod side;
+mod simulated;
 mod table;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,6 +40,9 @@ struct Arguments {
     /// Makes up a part of a crowd: the bench starts itself so.
     #[arg(long, hide = true)]
     crowd: Option<String>,
+    /// Simulates engines: the bench starts itself so.
+    #[arg(long, hide = true, num_args = 1)]
+    engines: Option<String>,
 }
 
 impl Arguments {
@@ -50,11 +56,21 @@ fn main() -> Result<()> {
     if let Some(part) = &arguments.crowd {
         return crowd::run(part);
     }
+    if let Some(part) = &arguments.engines {
+        let mut words = part.rsplitn(3, ' ');
+        let mut number = || -> Result<usize> { Ok(words.next().unwrap_or_default().parse()?) };
+        let (containers, engines) = (number()?, number()?);
+        return simulated::run(words.next().unwrap_or_default(), engines, containers);
+    }
     interrupt::watch()?;
     let mut table = Table::default();
     if arguments.asks_for(in_memory::NAME) {
         table::progress(in_memory::NAME);
         table.extend(Row::merge(in_memory::NAME, contained(in_memory::scheduler), None));
+    }
+    if arguments.asks_for(pool::NAME) {
+        table::progress(pool::NAME);
+        table.extend(Row::merge(pool::NAME, contained(pool::measure), None));
     }
     for suite in &SUITES {
         run(suite, &arguments, &mut table);

@@ -1,9 +1,12 @@
-//! What `/proc` says about processes' memory.
+//! What `/proc` says about processes' memory and processor time.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+
+/// What the kernel counts processor time in, on every machine that Linux runs on today (USER_HZ).
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A process.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +49,19 @@ impl Process {
         let of = |name| self.field("smaps_rollup", name);
         let private = of("Private_Clean:")? + of("Private_Dirty:")?;
         Ok((megabytes(of("Rss:")?), megabytes(private)))
+    }
+
+    /// The processor time that it took so far, in seconds.
+    pub(crate) fn processor_seconds(self) -> Result<f64> {
+        let path = format!("/proc/{}/stat", self.0);
+        let stat = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+        // The name in parentheses may have any character; user and system time are the 14th and 15th field.
+        let (_, rest) = stat.rsplit_once(") ").context("no name in stat")?;
+        let fields: Vec<&str> = rest.split(' ').collect();
+        let ticks = |at: usize| -> Result<f64> {
+            Ok(fields.get(at).context("stat is too short")?.parse::<f64>()?)
+        };
+        Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
     }
 
     fn field(self, file: &str, name: &str) -> Result<u64> {

@@ -42,7 +42,7 @@ pub(crate) struct Samples {
 }
 
 impl Samples {
-    fn new(figure: &'static str, goal: Goal, values: Vec<f64>) -> Self {
+    pub(crate) fn new(figure: &'static str, goal: Goal, values: Vec<f64>) -> Self {
         Self { figure, goal, values, note: None }
     }
 }

@@ -1,7 +1,7 @@
 //! The executable `swarm`: arguments, output and wiring; the only place for `anyhow`.
 //!
-//! One file, several lives: `swarm manage`, `swarm join` and `swarm list` of standalone Swarm, whose words are read as the
-//! original read them; `swarm daemon` on every node of swarm mode, `swarm backup` and `swarm restore`,
+//! One file, several lives: `swarm manage`, `swarm join`, `swarm list` and `swarm interlock` of standalone Swarm, whose
+//! words are read as the originals read them; `swarm daemon` on every node of swarm mode, `swarm backup` and `swarm restore`,
 //! `swarm demo` to look around, and `swarm shim`, which the
 //! daemon starts per container and which must stay a process of one thread, so it is served before anything else.
 
@@ -46,7 +46,8 @@ fn main() -> ExitCode {
     if arguments.get(1).is_some_and(|command| command == "shim") {
         return exit_code(swarm_engine::shim::main(&arguments[2..]));
     }
-    if let Some(code) = swarm_standalone::run(&arguments[1..]) {
+    let of_standalone = swarm_interlock::run(&arguments[1..]);
+    if let Some(code) = of_standalone.or_else(|| swarm_standalone::run(&arguments[1..])) {
         return code;
     }
     let result = match Arguments::parse().command {

@@ -2,7 +2,8 @@
 //!
 //! Each feature has a file of its own that reads its labels; here they are only gathered, so that a manager can refuse
 //! a bad value before it is stored. A service may hold a bad value all the same, written by a stock manager: the loops
-//! then take the label as absent. Labels that no feature knows are their users' own.
+//! then take the label as absent. Labels that no feature knows are their users' own, unless
+//! they are misspelt.
 
 pub(crate) mod backoff;
 pub(crate) mod cron;
@@ -11,6 +12,7 @@ mod duration;
 pub(crate) mod loss;
 pub(crate) mod node_history;
 mod rebalance;
+mod spelling;
 mod value;
 
 use std::collections::HashMap;
@@ -27,7 +29,7 @@ pub(crate) type Labels = HashMap<String, String>;
 type Check = fn(&ServiceSpec, &Labels) -> Result<(), OptionError>;
 
 const CHECKS: &[Check] =
-    &[backoff::check, cron::check, drain::check, loss::check, rebalance::check];
+    &[backoff::check, cron::check, drain::check, loss::check, rebalance::check, spelling::check];
 
 /// A label that can't be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

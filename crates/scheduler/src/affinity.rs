@@ -121,11 +121,12 @@ pub fn suits(tables: &Tables, placement: &Placement, task: &Task) -> bool {
     })
 }
 
-/// Checks the descriptor of a `spread` preference. One that doesn't begin with `service.` is whatever Docker takes it for.
+/// Checks a constraint, or the descriptor of a `spread` preference, that begins like a condition on services. Any other
+/// is whatever Docker takes it for.
 ///
 /// # Errors
 /// It begins like a condition on services and is none.
-pub fn check_preference(descriptor: &str) -> Result<(), ParseError> {
+pub fn check(descriptor: &str) -> Result<(), ParseError> {
     parse_preference(descriptor).map(|_| ())
 }
 

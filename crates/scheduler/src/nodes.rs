@@ -158,6 +158,12 @@ impl Nodes {
         self.change(&task.node_id, &task.service_id, |info| info.put(task.clone()));
     }
 
+    /// Counts a task on the node at a place.
+    pub(crate) fn count_at(&mut self, place: Place, task: Arc<Task>) {
+        let service = task.clone();
+        self.change_at(place, &service.service_id, |info| info.put(task));
+    }
+
     /// Uncounts a task.
     pub(crate) fn uncount(&mut self, task: &Task) {
         self.change(&task.node_id, &task.service_id, |info| info.take(&task.id));
@@ -173,7 +179,12 @@ impl Nodes {
 
     /// Changes a node's tasks of one service, and keeps the orders true.
     fn change(&mut self, id: &str, service: &str, change: impl FnOnce(&mut NodeInfo)) {
-        let Some(&place) = self.places.get(id) else { return };
+        if let Some(&place) = self.places.get(id) {
+            self.change_at(place, service, change);
+        }
+    }
+
+    fn change_at(&mut self, place: Place, service: &str, change: impl FnOnce(&mut NodeInfo)) {
         let Some(Some(info)) = self.infos.get_mut(place) else { return };
         let (load, of_service) = (info.active, info.active_of(service));
         change(info);

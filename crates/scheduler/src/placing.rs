@@ -128,10 +128,10 @@ impl Scheduler {
             if let Some(task) = tables.get::<Task>(&id) {
                 let Some(place) = spread.take(&self.nodes) else { break };
                 if let Some(info) = self.nodes.at(place) {
-                    let assigned = Arc::new(assign(now, task, demand, info, ASSIGNED));
-                    self.nodes.count(&assigned);
+                    let assigned = Box::new(assign(now, task, demand, info, ASSIGNED));
+                    self.nodes.count_at(place, counted(task, &assigned));
                     spread.put_back(place, &self.nodes);
-                    writes.push(Write::UpdateTask(Box::new(Task::clone(&assigned))));
+                    writes.push(Write::UpdateTask(assigned));
                 }
             }
             self.waiting.remove(&id);
@@ -222,5 +222,14 @@ fn is_current(tables: &Tables, task: &Task) -> bool {
     match (&service.spec_version, &task.spec_version) {
         (Some(newest), Some(own)) => newest.index <= own.index,
         _ => true,
+    }
+}
+
+/// What to count of a task that was just placed: as it was while it waited, it takes as much of its node, but for what
+/// was chosen for it there.
+fn counted(waiting: &Arc<Task>, assigned: &Task) -> Arc<Task> {
+    match assigned.assigned_generic_resources.is_empty() {
+        true => waiting.clone(),
+        false => Arc::new(assigned.clone()),
     }
 }

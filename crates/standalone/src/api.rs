@@ -15,6 +15,7 @@ mod leftover;
 mod networks;
 mod progress;
 mod query;
+mod replica;
 mod reply;
 mod route;
 mod volumes;
@@ -30,6 +31,7 @@ use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::engine::Engine;
+use crate::leadership::Leadership;
 use leftover::Leftover;
 use query::{Query, decoded_path};
 use reply::{Failure, Reply};
@@ -56,12 +58,16 @@ pub(crate) struct Manager {
     pub(crate) is_debug: bool,
     pub(crate) is_experimental: bool,
     pub(crate) has_cors: bool,
+    /// Whether this manager serves requests itself.
+    pub(crate) leadership: Leadership,
     /// When engines are looked at before containers are listed.
     pub(crate) refresh: RefreshOn,
     /// How clients are served where that is not in the clear.
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     /// The engines of builds.
     builds: build_nodes::BuildNodes,
+    /// With what certificate other managers are dialled where that is not in the clear.
+    pub(crate) dial: Option<Arc<rustls::ClientConfig>>,
     /// The engines of commands, by the commands' identifiers.
     execs: Mutex<BTreeMap<String, String>>,
 }
@@ -73,9 +79,11 @@ impl Manager {
             is_debug: false,
             is_experimental: false,
             has_cors: false,
+            leadership: Leadership::default(),
             refresh: RefreshOn::default(),
             tls: None,
             builds: build_nodes::BuildNodes::default(),
+            dial: None,
             execs: Mutex::default(),
         }
     }
@@ -101,7 +109,11 @@ impl Manager {
     pub(crate) async fn serve(&self, request: Request<Body>) -> Response<Body> {
         tracing::debug!(method = %request.method(), uri = %request.uri(), "HTTP request received");
         let (request, leftover) = Leftover::of(request);
-        let mut response = match self.dispatch(request).await {
+        let answered = match replica::pass_on(self, request).await {
+            replica::Outcome::Ours(request) => self.dispatch(request).await,
+            replica::Outcome::Answered(answered) => answered,
+        };
+        let mut response = match answered {
             Ok(response) => response,
             Err(failure) => failure.answer(),
         };

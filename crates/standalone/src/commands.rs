@@ -11,13 +11,15 @@ mod tls;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use flags::{Flag, Given, Kind};
 
-use crate::discovery::Source;
+use crate::discovery::{Source, StoreUrl};
+use crate::store::Store;
 use crate::text::log_time;
-use crate::{log, print};
+use crate::{log, print, store};
 
 /// Flags before the command.
 const GLOBAL: [Flag; 5] = [
@@ -40,10 +42,6 @@ const GLOBAL: [Flag; 5] = [
 
 /// Where the discovery argument may come from instead.
 const DISCOVERY_VARIABLE: &str = "SWARM_DISCOVERY";
-
-/// What is said of stores until they can be used.
-const NO_STORES: &str =
-    "consul://, etcd:// and zk:// are not supported by this build yet: use file:// or nodes://";
 
 /// Options of discovery, for every command that has one.
 const DISCOVERY_OPTIONS: Flag =
@@ -104,6 +102,19 @@ impl Call {
     fn text(&self, name: &str) -> String {
         self.given.text(self.flags, name)
     }
+}
+
+/// Runs what waits for others to its end.
+fn run_async<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
+    runtime.block_on(work)
+}
+
+/// Opens a store, and says how it is spoken to.
+fn open_store(url: &StoreUrl) -> Result<Arc<dyn Store>, String> {
+    let with = if url.tls.is_some() { "with" } else { "without" };
+    tracing::info!("Initializing discovery {with} TLS");
+    store::open(url).map_err(|error| error.to_string())
 }
 
 /// Runs a command line of standalone Swarm; none where it is none of ours.

@@ -2,9 +2,13 @@
 
 mod entry;
 mod file;
+mod follow;
 mod pattern;
+mod register;
 mod url;
 
 pub(crate) use entry::{Entry, is_address};
 pub(crate) use file::read_file;
-pub(crate) use url::Source;
+pub(crate) use follow::{entries, follow};
+pub(crate) use register::register;
+pub(crate) use url::{Source, StoreKind, StoreUrl};

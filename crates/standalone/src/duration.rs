@@ -79,9 +79,37 @@ impl Span {
     }
 }
 
+/// As Go prints it.
+pub(crate) fn shown(length: Duration) -> String {
+    let seconds = length.as_secs();
+    if seconds == 0 {
+        return format!("{length:?}");
+    }
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    let rest = Duration::new(seconds % 60, length.subsec_nanos()).as_secs_f64();
+    match (hours, minutes) {
+        (0, 0) => format!("{rest}s"),
+        (0, _) => format!("{minutes}m{rest}s"),
+        _ => format!("{hours}h{minutes}m{rest}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_shown_as_by_go() {
+        for (text, expect) in [
+            ("60s", "1m0s"),
+            ("90m", "1h30m0s"),
+            ("2500ms", "2.5s"),
+            ("500ms", "500ms"),
+            ("10s", "10s"),
+        ] {
+            assert_eq!(shown(Span::parse(text).expect("a span").length), expect);
+        }
+    }
 
     #[test]
     fn durations_are_gos() {

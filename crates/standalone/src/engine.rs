@@ -30,6 +30,7 @@ pub(crate) use record::{ImageRecord, Record, Run, cpus_to_shares};
 pub(crate) use specs::Specs;
 
 use crate::discovery::Entry;
+use crate::leadership::Leadership;
 use crate::scheduler::Node;
 
 /// How an engine is.
@@ -140,6 +141,8 @@ pub(crate) struct EngineOptions {
     pub(crate) failure_retry: u32,
     /// By how many hundredths more is given away than an engine has.
     pub(crate) overcommit: i64,
+    /// Of the manager: only a primary changes anything on an engine.
+    pub(crate) leadership: Leadership,
     /// Between two looks at everything that an engine has: at least, and at most.
     pub(crate) refresh: (Duration, Duration),
     /// With what certificate engines are dialled, and whose they must have.
@@ -165,7 +168,8 @@ impl Engine {
     /// Watches the engine at this address; what happens there is told to `events`.
     pub(crate) fn watch(entry: &Entry, options: EngineOptions, events: Arc<EventHub>) -> Watched {
         let engine = Arc::new(Self {
-            target: Target::new(entry.to_string(), options.tls.clone()),
+            target: Target::new(entry.to_string(), options.tls.clone())
+                .obeying(options.leadership.clone()),
             options,
             picture: Mutex::new(Picture::blank()),
         });
@@ -260,7 +264,7 @@ impl Engine {
     pub(crate) fn note<T>(&self, result: &Result<T, EngineError>) {
         let mut picture = self.lock();
         match result {
-            Err(EngineError::Broken { .. }) => {}
+            Err(EngineError::Broken { .. } | EngineError::NotPrimary) => {}
             Err(error) if error.is_loss() => {
                 picture.failures = picture.failures.saturating_add(1);
                 picture.error = error.to_string();

@@ -128,6 +128,7 @@ fn manager(addrs: &[&str]) -> Manager {
         overcommit: 5,
         refresh: (Duration::from_millis(200), Duration::from_millis(300)),
         tls: None,
+        leadership: crate::leadership::Leadership::default(),
     };
     let manager = Manager::new(Cluster::new(scheduler, options, 0));
     let entries: Vec<Entry> =

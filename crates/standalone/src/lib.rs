@@ -11,16 +11,20 @@
 //! executable, and how `docker ps` tells spans of time.
 
 mod api;
+mod clock;
 mod cluster;
 mod commands;
 mod container_config;
 mod discovery;
 mod duration;
+mod election;
 mod engine;
 #[cfg(test)]
 mod hostile;
-mod log;
+mod leadership;
+pub mod log;
 mod scheduler;
+mod store;
 mod text;
 mod tls;
 

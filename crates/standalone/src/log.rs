@@ -30,7 +30,7 @@ const MESSAGE_COLUMNS: usize = 44;
 ///
 /// # Errors
 /// The words for a level that does not exist.
-pub(crate) fn begin(level: &str) -> Result<(), String> {
+pub fn begin(level: &str) -> Result<(), String> {
     let wanted = level.to_ascii_lowercase();
     let known = LEVELS.iter().find(|(name, _)| *name == wanted);
     let (_, level) = known.ok_or_else(|| format!("not a valid logrus Level: {level:?}"))?;
@@ -38,7 +38,9 @@ pub(crate) fn begin(level: &str) -> Result<(), String> {
         if std::io::stdout().is_terminal() { Form::Terminal(Instant::now()) } else { Form::Plain };
     // A second beginning in one process changes nothing.
     let _ = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(format!("off,swarm_standalone={level}")))
+        .with_env_filter(EnvFilter::new(format!(
+            "off,swarm_standalone={level},swarm_interlock={level}"
+        )))
         .with_writer(std::io::stdout)
         .event_format(form)
         .try_init();
@@ -46,7 +48,7 @@ pub(crate) fn begin(level: &str) -> Result<(), String> {
 }
 
 /// The last line of a program that can't go on.
-pub(crate) fn fatal(message: &str) {
+pub fn fatal(message: &str) {
     let form =
         if std::io::stdout().is_terminal() { Form::Terminal(Instant::now()) } else { Form::Plain };
     let mut line = String::new();

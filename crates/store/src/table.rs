@@ -27,9 +27,14 @@ impl<T: Object> Table<T> {
         self.objects.get(id)
     }
 
+    /// The object with its identifier as the table holds it.
+    pub(crate) fn get_key_value(&self, id: &str) -> Option<(&Arc<str>, &Arc<T>)> {
+        self.objects.get_key_value(id)
+    }
+
     /// The identifier as the table holds it, for others to share; a new one where there is no such object.
     pub(crate) fn key(&self, id: &str) -> Arc<str> {
-        self.objects.get_key_value(id).map_or_else(|| id.into(), |(id, _)| id.clone())
+        self.get_key_value(id).map_or_else(|| id.into(), |(id, _)| id.clone())
     }
 
     pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<T>> {
@@ -65,18 +70,17 @@ impl<T: Object> Table<T> {
         }
     }
 
-    /// Puts `object` in place of the one with its identifier, which is returned.
-    pub(crate) fn put(&mut self, object: Arc<T>) -> Option<Arc<T>> {
-        let Some(held) = self.objects.get_mut(object.id()) else {
-            let id: Arc<str> = object.id().into();
-            self.objects.insert(id.clone(), object.clone());
-            self.enter_name(object.name(), id);
+    /// Puts `object` in place of the one with its identifier, which is returned; `key` is that identifier.
+    pub(crate) fn put(&mut self, key: &Arc<str>, object: Arc<T>) -> Option<Arc<T>> {
+        let Some(held) = self.objects.get_mut(&**key) else {
+            self.enter_name(object.name(), key);
+            self.objects.insert(key.clone(), object);
             return None;
         };
         let old = std::mem::replace(held, object.clone());
         if old.name() != object.name() {
             self.strike_name(old.name());
-            self.enter_name(object.name(), self.key(object.id()));
+            self.enter_name(object.name(), key);
         }
         Some(old)
     }
@@ -87,9 +91,9 @@ impl<T: Object> Table<T> {
         Some(old)
     }
 
-    fn enter_name(&mut self, name: &str, id: Arc<str>) {
+    fn enter_name(&mut self, name: &str, key: &Arc<str>) {
         if !name.is_empty() {
-            self.names.insert(name.to_lowercase().into(), id);
+            self.names.insert(name.to_lowercase().into(), key.clone());
         }
     }
 

@@ -116,7 +116,7 @@ impl Tables {
             return Err(Error::Exists { kind: T::KIND, id: object.id().to_owned() });
         }
         T::table(self).check_name(&object)?;
-        Ok(self.put(Arc::new(object)))
+        Ok(self.put_as(&object.id().into(), Arc::new(object)))
     }
 
     /// Replaces an object as it is.
@@ -124,11 +124,24 @@ impl Tables {
     /// # Errors
     /// [`Error::NotFound`], [`Error::NameConflict`].
     pub fn update<T: Object>(&mut self, object: T) -> Result<Change, Error> {
-        if T::table(self).get(object.id()).is_none() {
-            return Err(Error::NotFound { kind: T::KIND, id: object.id().to_owned() });
-        }
+        let key = self.get_key_value::<T>(object.id())?.0.clone();
+        self.update_as(&key, object)
+    }
+
+    /// An object that is to be there, with its identifier as its table holds it.
+    pub(crate) fn get_key_value<T: Object>(&self, id: &str) -> Result<(&Arc<str>, &Arc<T>), Error> {
+        let held = T::table(self).get_key_value(id);
+        held.ok_or_else(|| Error::NotFound { kind: T::KIND, id: id.to_owned() })
+    }
+
+    /// Replaces the object that was found by its `key`: a look-up less.
+    pub(crate) fn update_as<T: Object>(
+        &mut self,
+        key: &Arc<str>,
+        object: T,
+    ) -> Result<Change, Error> {
         T::table(self).check_name(&object)?;
-        Ok(self.put(Arc::new(object)))
+        Ok(self.put_as(key, Arc::new(object)))
     }
 
     /// Removes an object.
@@ -141,52 +154,57 @@ impl Tables {
 
     /// Puts an object in, whatever was there: how replicas follow the log.
     pub(crate) fn put<T: Object>(&mut self, new: Arc<T>) -> Change {
+        let key = T::table(self).key(new.id());
+        self.put_as(&key, new)
+    }
+
+    fn put_as<T: Object>(&mut self, key: &Arc<str>, new: Arc<T>) -> Change {
         self.version = self.version.max(new.version());
-        let old = T::table_mut(self).put(new.clone());
+        let old = T::table_mut(self).put(key, new.clone());
         let change = T::change(Delta { old, new: Some(new) });
-        self.index(&change);
+        self.index(key, &change);
         change
     }
 
     pub(crate) fn remove<T: Object>(&mut self, id: &str) -> Option<Change> {
         let old = T::table_mut(self).remove(id)?;
         let change = T::change(Delta { old: Some(old), new: None });
-        self.index(&change);
+        self.index(&id.into(), &change);
         Some(change)
     }
 
-    /// Keeps the task indexes in step with the table.
-    fn index(&mut self, change: &Change) {
+    /// Keeps the task indexes in step with the table; `id` is the changed object's.
+    fn index(&mut self, id: &Arc<str>, change: &Change) {
         let Change::Task(Delta { old, new }) = change else { return };
         if old.as_deref().map(slot_of) != new.as_deref().map(slot_of) {
             if let Some(task) = old {
-                let key = self.slot_key(task);
+                let key = self.slot_key(id, task);
                 self.tasks_by_slot.remove(&key);
             }
             if let Some(task) = new {
-                let key = self.slot_key(task);
+                let key = self.slot_key(id, task);
                 self.tasks_by_slot.insert(key);
             }
         }
         if old.as_deref().and_then(node_of) != new.as_deref().and_then(node_of) {
             if let Some(task) = old {
-                let key = self.node_key(task);
+                let key = self.node_key(id, task);
                 self.tasks_by_node.remove(&key);
             }
             if let Some(task) = new.as_ref().filter(|task| !task.node_id.is_empty()) {
-                let key = self.node_key(task);
+                let key = self.node_key(id, task);
                 self.tasks_by_node.insert(key);
             }
         }
     }
 
     /// Identifiers in the indexes are those of the tables.
-    fn slot_key(&self, task: &Task) -> (Arc<str>, u64, Arc<str>) {
-        (self.services.key(&task.service_id), task.slot, self.tasks.key(&task.id))
+    fn slot_key(&self, id: &Arc<str>, task: &Task) -> (Arc<str>, u64, Arc<str>) {
+        (self.services.key(&task.service_id), task.slot, id.clone())
     }
 
-    fn node_key(&self, task: &Task) -> (Arc<str>, Arc<str>) {
-        (self.nodes.key(&task.node_id), self.tasks.key(&task.id))
+    fn node_key(&self, id: &Arc<str>, task: &Task) -> (Arc<str>, Arc<str>) {
+        (self.nodes.key(&task.node_id), id.clone())
     }
 }
 

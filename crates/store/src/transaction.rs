@@ -68,20 +68,18 @@ impl<'a> Transaction<'a> {
     /// the stored one's; nothing is changed then.
     pub fn update<T: Object>(&mut self, mut object: T) -> Result<(), Error> {
         let id = object.id();
-        let stored = self
-            .tables
-            .get::<T>(id)
-            .ok_or_else(|| Error::NotFound { kind: T::KIND, id: id.to_owned() })?;
+        let (key, stored) = self.tables.get_key_value::<T>(id)?;
         if stored.version() != object.version() {
             return Err(Error::OutOfSequence { kind: T::KIND, id: id.to_owned() });
         }
+        let key = key.clone();
         let created_at = stored.meta().and_then(|meta| meta.created_at);
         let now = from_system_time(self.now);
         let meta = object.meta_mut();
         meta.version.get_or_insert_default().index = self.version;
         meta.created_at = created_at;
         meta.updated_at = Some(now);
-        let change = self.tables.update(object)?;
+        let change = self.tables.update_as(&key, object)?;
         self.record(change);
         Ok(())
     }

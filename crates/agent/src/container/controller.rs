@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use bollard_stubs::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum};
+use bollard_stubs::models::{
+    ContainerCreateBody, ContainerInspectResponse, ContainerState, ContainerStateStatusEnum,
+};
 use futures::StreamExt as _;
 use swarm_engine::registry::RegistryClient;
 use swarm_engine::{Engine, ErrorClass, LogOptions, LogSource, Verdict, WaitCondition};
@@ -15,6 +17,7 @@ use swarm_proto::v1::{
     ContainerStatus, LogAttr, LogMessage, LogStream, LogSubscriptionOptions, PortConfig,
     PortStatus, Task,
 };
+use tokio::sync::Mutex;
 use tracing::{debug, info};
 
 use super::expand::{Machine, expand};
@@ -30,6 +33,9 @@ pub(crate) struct ContainerController {
     name: String,
     /// Why the task's templates can't be expanded, if so.
     unfit: Option<String>,
+    /// Held by what changes the container, which goes on when its caller is cut short: what is asked for next waits
+    /// for it, in the order of asking.
+    at_work: Arc<Mutex<()>>,
 }
 
 impl ContainerController {
@@ -40,7 +46,8 @@ impl ContainerController {
         machine: &Machine,
     ) -> Self {
         let unfit = expand(&mut task, machine).err();
-        Self { engine, registries, name: container_name(&task), task: Arc::new(task), unfit }
+        let name = container_name(&task);
+        Self { engine, registries, name, task: Arc::new(task), unfit, at_work: Arc::default() }
     }
 
     async fn inspect(&self) -> Option<ContainerInspectResponse> {
@@ -52,27 +59,19 @@ impl ContainerController {
     }
 }
 
-/// Creates the container, with its image fetched first where the node does not have it.
-async fn prepare(
+async fn create(
     engine: Engine,
-    registries: RegistryClient,
-    task: Arc<Task>,
+    task_id: String,
     name: String,
+    mut body: ContainerCreateBody,
 ) -> Result<(), ControllerError> {
-    let mut body = create_body(&task).map_err(ControllerError::Fatal)?;
-    let spec = container_spec(&task);
-    let reference = body.image.clone().unwrap_or_default();
-    if engine.images().resolve(&reference).is_err() {
-        let auth = spec.and_then(|spec| spec.pull_options.as_ref());
-        pull(&registries, &reference, auth.map_or("", |options| &options.registry_auth)).await?;
-    }
     if body.stop_timeout.is_none() {
         // Without a grace period of its own a task has Docker's 10 s.
         body.stop_timeout = Some(10);
     }
     match engine.create(Some(name.clone()), body).await {
         Ok(created) => {
-            debug!(task.id = task.id, container.id = created.id, "container created");
+            debug!(task.id = task_id, container.id = created.id, "container created");
             Ok(())
         }
         // The daemon was restarted, or the work cut short, after the creation.
@@ -91,28 +90,20 @@ async fn start(engine: Engine, name: String) -> Result<(), ControllerError> {
     }
 }
 
-/// Runs work that must not be left half done when its caller is cut short.
-async fn whole(
-    work: impl Future<Output = Result<(), ControllerError>> + Send + 'static,
-) -> Result<(), ControllerError> {
-    match tokio::spawn(work).await {
-        Ok(result) => result,
-        Err(_) => Err(ControllerError::Temporary("the engine was interrupted".to_owned())),
-    }
-}
-
 #[async_trait]
 impl Controller for ContainerController {
     async fn prepare(&self) -> Result<(), ControllerError> {
         if let Some(reason) = &self.unfit {
             return Err(ControllerError::Fatal(reason.clone()));
         }
-        let (engine, registries) = (self.engine.clone(), self.registries.clone());
-        whole(prepare(engine, registries, self.task.clone(), self.name.clone())).await
+        let body = create_body(&self.task).map_err(ControllerError::Fatal)?;
+        self.fetch(body.image.as_deref().unwrap_or_default()).await?;
+        let (engine, task_id) = (self.engine.clone(), self.task.id.clone());
+        self.whole(create(engine, task_id, self.name.clone(), body)).await
     }
 
     async fn start(&self) -> Result<(), ControllerError> {
-        whole(start(self.engine.clone(), self.name.clone())).await?;
+        self.whole(start(self.engine.clone(), self.name.clone())).await?;
         match self.engine.wait_healthy(&self.name).await.map_err(|error| fatal(&error))? {
             Verdict::Fit => Ok(()),
             Verdict::Unhealthy => self.give_up().await,
@@ -129,7 +120,7 @@ impl Controller for ContainerController {
 
     async fn shutdown(&self) -> Result<(), ControllerError> {
         let (engine, name) = (self.engine.clone(), self.name.clone());
-        whole(async move {
+        self.whole(async move {
             match engine.stop(&name, None).await {
                 Ok(()) => Ok(()),
                 Err(error) if gone_or_stopped(&error) => Ok(()),
@@ -141,7 +132,7 @@ impl Controller for ContainerController {
 
     async fn remove(&self) -> Result<(), ControllerError> {
         let (engine, name) = (self.engine.clone(), self.name.clone());
-        whole(async move {
+        self.whole(async move {
             match engine.remove(&name, true, true).await {
                 Ok(()) => Ok(()),
                 Err(error) if gone_or_stopped(&error) => Ok(()),
@@ -203,6 +194,33 @@ impl Controller for ContainerController {
 }
 
 impl ContainerController {
+    /// Runs work that must not be left half done when its caller is cut short, after what was begun before it.
+    async fn whole(
+        &self,
+        work: impl Future<Output = Result<(), ControllerError>> + Send + 'static,
+    ) -> Result<(), ControllerError> {
+        let turn = self.at_work.clone().lock_owned().await;
+        let work = async move {
+            let result = work.await;
+            drop(turn);
+            result
+        };
+        match tokio::spawn(work).await {
+            Ok(result) => result,
+            Err(_) => Err(ControllerError::Temporary("the engine was interrupted".to_owned())),
+        }
+    }
+
+    /// Fetches the image where the node does not have it; ends with its caller, whom nothing waits for then.
+    async fn fetch(&self, reference: &str) -> Result<(), ControllerError> {
+        if self.engine.images().resolve(reference).is_ok() {
+            return Ok(());
+        }
+        let options = container_spec(&self.task).and_then(|spec| spec.pull_options.as_ref());
+        let auth = options.map_or("", |options| &options.registry_auth);
+        pull(&self.registries, reference, auth).await
+    }
+
     /// How the container ended, once it has.
     async fn end(&self) -> Result<(), ControllerError> {
         let waited = self.engine.wait(&self.name, WaitCondition::NotRunning).await;
@@ -276,3 +294,6 @@ fn gone_or_stopped(error: &swarm_engine::Error) -> bool {
 fn fatal(error: &swarm_engine::Error) -> ControllerError {
     ControllerError::Fatal(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,67 +33,69 @@ pub(crate) fn availability(name: &str) -> Result<Availability, ApiError> {
         .ok_or_else(|| ApiError::invalid(format!("invalid Availability: {name:?}")))
 }
 
-/// A node as clients see it.
-pub(crate) fn node_json(node: &v1::Node) -> wire::Node {
+/// A node as clients see it. Lists are long: what is text moves over.
+pub(crate) fn node_json(node: v1::Node) -> wire::Node {
     let meta = meta(node.meta.as_ref());
-    let spec = node.spec.clone().unwrap_or_default();
-    let annotations = spec.annotations.clone().unwrap_or_default();
+    let spec = node.spec.unwrap_or_default();
+    let (role, availability) = (spec.desired_role(), spec.availability());
+    let annotations = spec.annotations.unwrap_or_default();
     wire::Node {
-        id: node.id.clone(),
+        id: node.id,
         version: meta.version,
         created_at: meta.created_at,
         updated_at: meta.updated_at,
         spec: wire::NodeSpec {
             name: annotations.name,
             labels: annotations.labels,
-            role: spec.desired_role().as_str_name().to_lowercase(),
-            availability: spec.availability().as_str_name().to_lowercase(),
+            role: role.as_str_name().to_lowercase(),
+            availability: availability.as_str_name().to_lowercase(),
         },
-        description: node.description.as_ref().map(description_json).unwrap_or_default(),
-        status: node.status.as_ref().map(status_json).unwrap_or_default(),
-        manager_status: node.manager_status.as_ref().map(|manager| wire::ManagerStatus {
+        description: node.description.map(description_json).unwrap_or_default(),
+        status: node.status.map(status_json).unwrap_or_default(),
+        manager_status: node.manager_status.map(|manager| wire::ManagerStatus {
             leader: manager.leader,
             reachability: manager.reachability().as_str_name().to_lowercase(),
-            addr: manager.addr.clone(),
+            addr: manager.addr,
         }),
     }
 }
 
-fn status_json(status: &v1::NodeStatus) -> wire::NodeStatus {
+fn status_json(status: v1::NodeStatus) -> wire::NodeStatus {
     wire::NodeStatus {
         state: status.state().as_str_name().to_lowercase(),
-        message: status.message.clone(),
-        addr: status.addr.clone(),
+        message: status.message,
+        addr: status.addr,
     }
 }
 
-fn description_json(description: &v1::NodeDescription) -> wire::NodeDescription {
+fn description_json(description: v1::NodeDescription) -> wire::NodeDescription {
     wire::NodeDescription {
-        hostname: description.hostname.clone(),
+        hostname: description.hostname,
         platform: description.platform.as_ref().map(update::platform_json).unwrap_or_default(),
         resources: description
             .resources
             .as_ref()
             .map(resources::resources_json)
             .unwrap_or_default(),
-        engine: description.engine.as_ref().map(engine_json).unwrap_or_default(),
-        tls_info: description.tls_info.as_ref().map(tls_info_json).unwrap_or_default(),
+        engine: description.engine.map(engine_json).unwrap_or_default(),
+        tls_info: description.tls_info.map(tls_info_json).unwrap_or_default(),
     }
 }
 
-fn engine_json(engine: &v1::EngineDescription) -> wire::EngineDescription {
-    let plugin =
-        |p: &v1::PluginDescription| wire::Plugin { kind: p.r#type.clone(), name: p.name.clone() };
+fn engine_json(engine: v1::EngineDescription) -> wire::EngineDescription {
+    let plugin = |p: v1::PluginDescription| wire::Plugin { kind: p.r#type, name: p.name };
     wire::EngineDescription {
-        engine_version: engine.engine_version.clone(),
-        labels: engine.labels.clone(),
-        plugins: engine.plugins.iter().map(plugin).collect(),
+        engine_version: engine.engine_version,
+        labels: engine.labels,
+        plugins: engine.plugins.into_iter().map(plugin).collect(),
     }
 }
 
-fn tls_info_json(info: &v1::NodeTlsInfo) -> wire::TlsInfo {
+fn tls_info_json(info: v1::NodeTlsInfo) -> wire::TlsInfo {
+    let lossy =
+        |bytes: std::string::FromUtf8Error| String::from_utf8_lossy(bytes.as_bytes()).into();
     wire::TlsInfo {
-        trust_root: String::from_utf8_lossy(&info.trust_root).into_owned(),
+        trust_root: String::from_utf8(info.trust_root).unwrap_or_else(lossy),
         cert_issuer_subject: STANDARD.encode(&info.cert_issuer_subject),
         cert_issuer_public_key: STANDARD.encode(&info.cert_issuer_public_key),
     }

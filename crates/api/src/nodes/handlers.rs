@@ -25,7 +25,7 @@ pub(super) async fn list(
     let filters = Some(list_filters(&params.filters(&FILTERS)?)?);
     let request = v1::ListNodesRequest { filters, without_certificates: true };
     let answer = state.control()?.list_nodes(request).await?;
-    Ok(Json(answer.nodes.iter().map(node::node_json).collect()))
+    Ok(Json(answer.nodes.into_iter().map(node::node_json).collect()))
 }
 
 fn list_filters(filters: &Filters) -> Result<ListFilters, ApiError> {
@@ -55,7 +55,7 @@ pub(super) async fn inspect(
     State(state): State<ApiState>,
     Path(id): Path<String>,
 ) -> Result<Json<wire::Node>, ApiError> {
-    Ok(Json(node::node_json(&state.control()?.find_node(&id).await?)))
+    Ok(Json(node::node_json(state.control()?.find_node(&id).await?)))
 }
 
 pub(super) async fn update(

@@ -200,14 +200,15 @@ fn check_placement(placement: Option<&Placement>) -> Result<(), Status> {
     let Some(placement) = placement else { return Ok(()) };
     constraint::parse(&placement.constraints)
         .map_err(|error| Status::unknown(error.to_string()))?;
-    for preference in &placement.preferences {
-        let Some(Preference::Spread(spread)) = &preference.preference else { continue };
-        let descriptor = &spread.spread_descriptor;
-        affinity::check_preference(descriptor).map_err(|error| {
-            Status::invalid_argument(format!("placement preference spread={descriptor}: {error}"))
-        })?;
-    }
-    Ok(())
+    let check = |kind: &str, condition: &String| {
+        affinity::check(condition)
+            .map_err(|error| Status::invalid_argument(format!("{kind}{condition}: {error}")))
+    };
+    placement.constraints.iter().try_for_each(|constraint| check("constraint ", constraint))?;
+    let spreads = placement.preferences.iter().filter_map(|one| one.preference.as_ref());
+    spreads.into_iter().try_for_each(|Preference::Spread(spread)| {
+        check("placement preference spread=", &spread.spread_descriptor)
+    })
 }
 
 fn check_generic(generic: &GenericRuntimeSpec) -> Result<(), Status> {

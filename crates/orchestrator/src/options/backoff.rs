@@ -11,6 +11,8 @@ use crate::defaults::RESTART_DELAY;
 
 /// The label.
 const BACKOFF: &str = "swarm.restart.backoff";
+/// All of them.
+pub(super) const LABELS: [&str; 1] = [BACKOFF];
 /// The longest that may be asked for: what waits longer is forgotten.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 

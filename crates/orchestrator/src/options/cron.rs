@@ -28,6 +28,8 @@ const EXPRESSION: &str = "swarm.cron";
 const ZONE: &str = "swarm.cron.timezone";
 const CONCURRENCY: &str = "swarm.cron.concurrency";
 const DEADLINE: &str = "swarm.cron.deadline";
+/// All of them.
+pub(super) const LABELS: [&str; 4] = [EXPRESSION, ZONE, CONCURRENCY, DEADLINE];
 
 const DEADLINE_DEFAULT: Duration = Duration::from_secs(60 * 60);
 /// A tick is noticed some milliseconds after its time at best, and a change of leader takes a second.

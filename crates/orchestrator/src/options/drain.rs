@@ -7,6 +7,8 @@ use super::value::{refused, value};
 use super::{Labels, OptionError};
 
 const DRAIN: &str = "swarm.drain";
+/// All of them.
+pub(super) const LABELS: [&str; 1] = [DRAIN];
 
 /// How a service's tasks leave a node that is drained.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -15,6 +15,8 @@ use super::{Labels, OptionError};
 
 const HOLD: &str = "swarm.hold";
 const RETURN: &str = "swarm.return";
+/// All of them.
+pub(super) const LABELS: [&str; 2] = [HOLD, RETURN];
 
 /// Then the dispatcher takes a node's tasks for lost, as in SwarmKit.
 const HOLD_MAX: Duration = Duration::from_secs(24 * 60 * 60);

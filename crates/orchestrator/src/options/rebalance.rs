@@ -12,6 +12,8 @@ const REBALANCE: &str = "swarm.rebalance";
 const PARALLELISM: &str = "swarm.rebalance.parallelism";
 const DELAY: &str = "swarm.rebalance.delay";
 const COOLDOWN: &str = "swarm.rebalance.cooldown";
+/// All of them.
+pub(super) const LABELS: [&str; 4] = [REBALANCE, PARALLELISM, DELAY, COOLDOWN];
 
 /// How long a node must have been there before tasks are moved to it, unless the service says so: longer than a machine
 /// takes that is started twice in a row.
@@ -48,16 +50,6 @@ fn read(spec: &ServiceSpec, labels: &Labels) -> Result<Option<Rebalance>, Option
         delay: duration(labels, DELAY)?.unwrap_or_default(),
         cooldown: duration(labels, COOLDOWN)?.unwrap_or(COOLDOWN_DEFAULT),
     };
-    let known = [PARALLELISM, DELAY, COOLDOWN];
-    let mut names: Vec<_> = labels.iter().filter(|(name, _)| is_below(name)).collect();
-    names.sort();
-    if let Some((name, value)) = names.into_iter().find(|(name, _)| !known.contains(&&***name)) {
-        return Err(refused(
-            name,
-            value,
-            &format!("there is no such label; there are {REBALANCE} and {}", known.join(", ")),
-        ));
-    }
     if is_on && !matches!(spec.mode, Some(Mode::Replicated(_))) {
         return Err(refused(
             REBALANCE,
@@ -66,10 +58,6 @@ fn read(spec: &ServiceSpec, labels: &Labels) -> Result<Option<Rebalance>, Option
         ));
     }
     Ok(is_on.then_some(rebalance))
-}
-
-fn is_below(name: &str) -> bool {
-    name.strip_prefix(REBALANCE).is_some_and(|rest| rest.starts_with('.'))
 }
 
 #[cfg(test)]
@@ -103,7 +91,6 @@ mod tests {
                 Some(slow),
             ),
             (&[("swarm.rebalance.parallelism", "2")], None),
-            (&[("swarm.rebalanced", "whatever")], None),
         ] {
             let mode = Mode::Replicated(ReplicatedService::default());
             assert_eq!(check_labels(mode, labels), Ok(expect), "{labels:?}");
@@ -131,13 +118,6 @@ mod tests {
                 "swarm.rebalance.delay",
                 "10",
                 "label swarm.rebalance.delay=\"10\": it is a length of time, such as 90s, 1m30s or 250ms",
-            ),
-            (
-                replicated,
-                "swarm.rebalance.cooldwon",
-                "10s",
-                "label swarm.rebalance.cooldwon=\"10s\": there is no such label; there are swarm.rebalance and \
-                 swarm.rebalance.parallelism, swarm.rebalance.delay, swarm.rebalance.cooldown",
             ),
             (
                 Mode::Global(GlobalService {}),

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Manager;
 use crate::engine::{Engine, Health, Picture};
+use crate::leadership::Role;
 use crate::text::{natural_order, rfc3339, size};
 
 /// What the manager says that it is: the version whose manners it has.
@@ -124,7 +125,12 @@ impl Seen {
 /// What the pool is made of, in rows of two.
 fn rows(manager: &Manager, engines: &mut [Seen]) -> Vec<[String; 2]> {
     let row = |name: &str, value: String| [name.to_owned(), value];
-    let mut rows = vec![row("Role", "primary".to_owned())];
+    let mut rows = match manager.leadership.role() {
+        Role::Primary => vec![row("Role", "primary".to_owned())],
+        Role::Replica { primary } => {
+            vec![row("Role", "replica".to_owned()), row("Primary", primary.unwrap_or_default())]
+        }
+    };
     let scheduler = &manager.cluster.scheduler;
     let filters: Vec<_> = scheduler.filters.iter().map(|filter| filter.name()).collect();
     rows.push(row("Strategy", scheduler.strategy.name().to_owned()));

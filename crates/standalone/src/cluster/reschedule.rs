@@ -14,17 +14,21 @@ use serde_json::{Map, Value, json};
 use super::{Cluster, Creation, Found};
 use crate::container_config::ID_LABEL;
 use crate::engine::{EngineError, read_container};
+use crate::leadership::Leadership;
 
 /// How often the pool is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// An engine may take so long to start or remove a container.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Looks after the containers until it is dropped.
-pub(crate) async fn watch(cluster: Arc<Cluster>) {
+/// Looks after the containers until it is dropped, whenever this manager is the primary.
+pub(crate) async fn watch(cluster: Arc<Cluster>, leadership: Leadership) {
     tracing::debug!("Watchdog enabled");
     loop {
         tokio::time::sleep(LOOK_INTERVAL).await;
+        if !leadership.is_primary() {
+            continue;
+        }
         let all = cluster.containers();
         for lost in lost(&all) {
             move_away(&cluster, lost).await;

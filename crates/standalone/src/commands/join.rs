@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use rand::Rng as _;
+
 use super::flags::{Flag, Kind};
 use super::{Call, Command, DISCOVERY_OPTIONS, Stop};
-use crate::discovery::{Source, is_address};
-use crate::duration::Span;
+use crate::discovery::{Source, StoreUrl, is_address, register};
+use crate::duration::{Span, shown};
+use crate::store::Claim;
 
 /// More often nobody may register.
 const HEARTBEAT_MIN: Duration = Duration::from_secs(1);
@@ -52,11 +55,35 @@ pub(super) const COMMAND: Command = Command {
     run,
 };
 
-fn run(call: &Call) -> Result<(), Stop> {
-    check(call).map_err(Stop::Fatal)
+/// What the command line asks for, checked.
+struct Plan {
+    discovery: String,
+    url: StoreUrl,
+    claim: Claim,
+    heartbeat: Duration,
+    delay: Duration,
 }
 
-fn check(call: &Call) -> Result<(), String> {
+fn run(call: &Call) -> Result<(), Stop> {
+    let plan = plan(call).map_err(Stop::Fatal)?;
+    super::run_async(join(plan)).map_err(Stop::Fatal)
+}
+
+async fn join(plan: Plan) -> Result<(), String> {
+    let store = super::open_store(&plan.url)?;
+    if !plan.delay.is_zero() {
+        tracing::info!(
+            "Add a random delay {} to avoid synchronized registration",
+            shown(plan.delay)
+        );
+        let share = rand::rng().random_range(0.0..1.0);
+        tokio::time::sleep(plan.delay.mul_f64(share)).await;
+    }
+    register(&*store, &plan.claim, plan.heartbeat, &plan.discovery).await;
+    Ok(())
+}
+
+fn plan(call: &Call) -> Result<Plan, String> {
     if call.given.has("token") {
         return Err("a node joins a swarm of swarm mode by `docker swarm join --token TOKEN HOST:2377`, sent to its own \
                     `swarm daemon`; an agent of standalone Swarm is `swarm join --advertise HOST:PORT DISCOVERY`"
@@ -76,7 +103,8 @@ fn check(call: &Call) -> Result<(), String> {
     let span = |name: &str| {
         Span::parse(&call.text(name)).map_err(|error| format!("invalid --{name}: {error}"))
     };
-    if span("delay")?.is_negative {
+    let delay = span("delay")?;
+    if delay.is_negative {
         return Err("--delay should not be a negative number".to_owned());
     }
     let heartbeat = span("heartbeat")?;
@@ -93,6 +121,10 @@ fn check(call: &Call) -> Result<(), String> {
             Err("not implemented in this discovery service: engines are named in it by hand"
                 .to_owned())
         }
-        Source::Store(_) => Err(super::NO_STORES.to_owned()),
+        Source::Store(url) => {
+            let key = format!("{}/{advertise}", url.nodes_path);
+            let claim = Claim { key, value: advertise, ttl: ttl.length };
+            Ok(Plan { discovery, url, claim, heartbeat: heartbeat.length, delay: delay.length })
+        }
     }
 }

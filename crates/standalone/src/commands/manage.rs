@@ -3,16 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::flags::{Flag, Given, Kind};
 use super::serve::{Listen, serve};
 use super::{Call, Command, DISCOVERY_OPTIONS, Stop};
 use crate::api::{Manager, RefreshOn};
 use crate::cluster::Cluster;
 use crate::cluster::reschedule::watch;
-use crate::discovery::{Source, is_address, read_file};
+use crate::discovery::{Entry, Source, follow, is_address, read_file};
 use crate::duration::Span;
+use crate::election::campaign;
 use crate::engine::EngineOptions;
+use crate::leadership::Leadership;
 use crate::scheduler::{Filter, Scheduler, Strategy};
+use crate::store::{Claim, Store};
 
 /// How often a file of engines is looked at: sooner than at each heartbeat, since looking costs next to nothing.
 const FILE_INTERVAL: Duration = Duration::from_secs(1);
@@ -105,6 +110,8 @@ struct Plan {
     source: Source,
     manager: Manager,
     hosts: Vec<Listen>,
+    /// What the manager claims the role of the primary with.
+    claim: Option<Claim>,
 }
 
 fn run(call: &Call) -> Result<(), Stop> {
@@ -115,16 +122,33 @@ fn run(call: &Call) -> Result<(), Stop> {
 
 async fn manage(plan: Plan) -> Result<(), String> {
     let manager = Arc::new(plan.manager);
-    let discovering = tokio::spawn(discover(manager.clone(), plan.source));
-    let watching = tokio::spawn(watch(manager.cluster.clone()));
-    let served = serve(plan.hosts, manager).await;
+    let store = match &plan.source {
+        Source::Store(url) => Some(super::open_store(url)?),
+        Source::Fixed(_) | Source::File(_) => None,
+    };
+    let leadership = manager.leadership.clone();
+    let discovering = tokio::spawn(discover(manager.clone(), plan.source, store.clone()));
+    let watching = tokio::spawn(watch(manager.cluster.clone(), leadership.clone()));
+    let stop = CancellationToken::new();
+    let mut campaigning = None;
+    // Whoever can't be asked must not be elected.
+    let on_listening = || {
+        let campaign = |(store, claim)| campaign(store, claim, leadership, stop.clone());
+        campaigning = store.zip(plan.claim).map(campaign).map(tokio::spawn);
+    };
+    let served = serve(plan.hosts, manager, on_listening).await;
     discovering.abort();
     watching.abort();
+    stop.cancel();
+    if let Some(campaigning) = campaigning {
+        // It tells by itself what went wrong.
+        let _ = campaigning.await;
+    }
     served
 }
 
 /// Keeps the manager's engines those that the source names.
-async fn discover(manager: Arc<Manager>, source: Source) {
+async fn discover(manager: Arc<Manager>, source: Source, store: Option<Arc<dyn Store>>) {
     match source {
         Source::Fixed(entries) => manager.cluster.set_engines(&entries),
         Source::File(path) => loop {
@@ -134,7 +158,12 @@ async fn discover(manager: Arc<Manager>, source: Source) {
             }
             tokio::time::sleep(FILE_INTERVAL).await;
         },
-        Source::Store(_) => tracing::error!("Discovery error: {}", super::NO_STORES),
+        Source::Store(url) => {
+            let tell = |entries: &[Entry]| manager.cluster.set_engines(entries);
+            if let Some(store) = store {
+                follow(&*store, &url.nodes_path, tell).await;
+            }
+        }
     }
 }
 
@@ -181,7 +210,11 @@ fn plan(call: &Call) -> Result<Plan, String> {
         return Err(format!("unsupported cluster {driver:?}"));
     }
     let (overcommit, create_retry) = cluster_options(given)?;
-    check_replication(call, &source)?;
+    let claim = claim(call, &source)?;
+    let leadership = match &claim {
+        Some(_) => Leadership::candidate(),
+        None => Leadership::default(),
+    };
     let scheduler = Scheduler { strategy, filters };
     let mut manager = Manager::new(Cluster::new(
         scheduler,
@@ -190,13 +223,16 @@ fn plan(call: &Call) -> Result<Plan, String> {
             overcommit,
             refresh: (shortest, longest.unwrap_or(shortest)),
             tls: tls.as_ref().map(|tls| tls.client.clone()),
+            leadership: leadership.clone(),
         },
         create_retry,
     ));
+    manager.leadership = leadership;
     manager.refresh = RefreshOn {
         node: given.is_on("refresh-on-node-filter"),
         name: call.text("container-name-refresh-filter"),
     };
+    manager.dial = tls.as_ref().map(|tls| tls.client.clone());
     manager.tls = tls.map(|tls| tls.server);
     manager.is_debug = call.is_debug;
     manager.is_experimental = call.is_experimental;
@@ -205,12 +241,13 @@ fn plan(call: &Call) -> Result<Plan, String> {
         [] => vec![Listen::parse(DEFAULT_HOST)?],
         hosts => hosts.iter().map(|host| Listen::parse(host)).collect::<Result<_, _>>()?,
     };
-    Ok(Plan { source, manager, hosts })
+    Ok(Plan { source, manager, hosts, claim })
 }
 
-fn check_replication(call: &Call, source: &Source) -> Result<(), String> {
+/// What the manager takes part in the election with; none where it stands alone.
+fn claim(call: &Call, source: &Source) -> Result<Option<Claim>, String> {
     if !call.given.is_on("replication") {
-        return Ok(());
+        return Ok(None);
     }
     let advertise = call.text("advertise");
     if advertise.is_empty() {
@@ -221,11 +258,11 @@ fn check_replication(call: &Call, source: &Source) -> Result<(), String> {
     }
     let ttl = Span::parse(&call.text("replication-ttl"))
         .map_err(|error| format!("invalid --replication-ttl: {error}"))?;
-    if ttl.positive().is_none() {
-        return Err("--replication-ttl should be a positive number".to_owned());
-    }
+    let ttl = ttl.positive().ok_or("--replication-ttl should be a positive number")?;
     match source {
-        Source::Store(_) => Err(super::NO_STORES.to_owned()),
+        Source::Store(url) => {
+            Ok(Some(Claim { key: url.leader_key.clone(), value: advertise, ttl }))
+        }
         _ => Err("Leader election is only supported with consul, etcd and zookeeper discovery."
             .to_owned()),
     }

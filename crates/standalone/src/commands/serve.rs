@@ -92,13 +92,18 @@ fn in_use(addr: &str, error: &io::Error) -> String {
     }
 }
 
-/// Serves until the process is told to end.
-pub(super) async fn serve(hosts: Vec<Listen>, manager: Arc<Manager>) -> Result<(), String> {
+/// Serves until the process is told to end; says when all listeners are there.
+pub(super) async fn serve(
+    hosts: Vec<Listen>,
+    manager: Arc<Manager>,
+    on_listening: impl FnOnce(),
+) -> Result<(), String> {
     let mut listeners = JoinSet::new();
     for host in hosts {
         let bound = host.bind().await?;
         listeners.spawn(accept(bound, manager.clone()));
     }
+    on_listening();
     let failed = |error: io::Error| error.to_string();
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;

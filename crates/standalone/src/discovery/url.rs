@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::entry::{Entry, EntryError};
 use super::pattern::expand;
+use crate::store::TlsFiles;
 
 /// Where agents register below a prefix, unless `kv.path` says otherwise.
 const NODES_PATH: &str = "docker/swarm/nodes";
@@ -35,6 +36,8 @@ pub(crate) struct StoreUrl {
     pub(crate) nodes_path: String,
     /// The primary manager's key.
     pub(crate) leader_key: String,
+    /// Where it is spoken to by TLS.
+    pub(crate) tls: Option<TlsFiles>,
 }
 
 /// What tells which engines there are.
@@ -57,6 +60,8 @@ pub(crate) enum UrlError {
     Entry(#[from] EntryError),
     #[error("{scheme}:// names no host: write {scheme}://<host1>,<host2>/<path>")]
     NoHost { scheme: String },
+    #[error("the discovery options kv.certfile and kv.keyfile go together: give both or none")]
+    HalfKeyPair,
     #[error("file:// names no file: write file://path/to/file")]
     NoFile,
     #[error(
@@ -93,14 +98,28 @@ impl Source {
         if hosts.is_empty() {
             return Err(UrlError::NoHost { scheme: scheme.to_owned() });
         }
-        let path = options.get("kv.path").map_or(NODES_PATH, String::as_str);
+        let path = options.get("kv.path").map(String::as_str);
+        let path = path.filter(|path| !path.trim_matches('/').is_empty()).unwrap_or(NODES_PATH);
         Ok(Self::Store(StoreUrl {
             kind,
             hosts,
             nodes_path: join(prefix, path),
             leader_key: join(prefix, LEADER_PATH),
+            tls: tls_files(options)?,
         }))
     }
+}
+
+/// The files for TLS to a store. The original took it that nothing was meant where one of three was missing.
+fn tls_files(options: &BTreeMap<String, String>) -> Result<Option<TlsFiles>, UrlError> {
+    let file = |name: &str| options.get(name).filter(|file| !file.is_empty()).cloned();
+    let own = match (file("kv.certfile"), file("kv.keyfile")) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        _ => return Err(UrlError::HalfKeyPair),
+    };
+    let files = TlsFiles { authority: file("kv.cacertfile"), own };
+    Ok((files != TlsFiles::default()).then_some(files))
 }
 
 /// The engines of a list of addresses and patterns.
@@ -138,6 +157,7 @@ mod tests {
                 hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
                 nodes_path: format!("{prefix}docker/swarm/nodes"),
                 leader_key: format!("{prefix}docker/swarm/leader"),
+                tls: None,
             }))
         };
         let entry = |text| Entry::parse(text).expect("an address");
@@ -164,10 +184,20 @@ mod tests {
         let expect = "address 1.1.1.1: missing port in address, please check you are using the \
                       correct discovery (missing token:// ?)";
         assert_eq!(said, expect);
-        let options = [("kv.path".to_owned(), "docker/nodes".to_owned())].into();
-        let Ok(Source::Store(store)) = Source::parse("etcd://a:1/p", &options) else {
-            panic!("a store")
+        let with = |options: &[(&str, &str)]| {
+            let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+            Source::parse("etcd://a:1/p", &options.iter().map(owned).collect())
         };
+        assert_eq!(with(&[("kv.keyfile", "k")]), Err(UrlError::HalfKeyPair));
+        let options = [
+            ("kv.path", "docker/nodes"),
+            ("kv.cacertfile", "a"),
+            ("kv.certfile", "c"),
+            ("kv.keyfile", "k"),
+        ];
+        let Ok(Source::Store(store)) = with(&options) else { panic!("a store") };
+        let files = TlsFiles { authority: Some("a".into()), own: Some(("c".into(), "k".into())) };
+        assert_eq!(store.tls, Some(files));
         assert_eq!(
             (store.nodes_path, store.leader_key),
             ("p/docker/nodes".to_owned(), "p/docker/swarm/leader".to_owned())

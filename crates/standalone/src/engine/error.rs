@@ -58,6 +58,9 @@ pub(crate) enum EngineError {
         /// And the one that it has.
         new: String,
     },
+    /// The manager was the primary when it began, and is no more.
+    #[error("No elected primary cluster manager: this one is not the primary any more")]
+    NotPrimary,
     /// It answered with something else than it should.
     #[error("the docker engine at {addr} gave an answer that makes no sense: {problem}")]
     Nonsense {

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use super::EngineError;
 use super::connect::{Connections, Sender};
 use super::error::{causes, message};
+use crate::leadership::Leadership;
 
 /// No answer of an engine that is read whole may be larger: ten thousand containers take half of it.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
@@ -45,13 +46,21 @@ impl From<Duration> for Bounds {
 pub(crate) struct Target {
     connections: Arc<Connections>,
     lost: Arc<Notify>,
+    /// Of the manager that asks: while it is not the primary, nothing is changed there.
+    leadership: Leadership,
 }
 
 impl Target {
     /// With TLS where that is given.
     pub(crate) fn new(addr: impl Into<String>, tls: Option<Arc<ClientConfig>>) -> Self {
         let connections = Arc::new(Connections::new(addr.into(), tls));
-        Self { connections, lost: Arc::default() }
+        Self { connections, lost: Arc::default(), leadership: Leadership::default() }
+    }
+
+    /// Where nothing is changed unless the manager is the primary.
+    pub(crate) fn obeying(mut self, leadership: Leadership) -> Self {
+        self.leadership = leadership;
+        self
     }
 
     /// `host:port`
@@ -152,9 +161,12 @@ impl Target {
             None => {
                 let mut sender = self.connections.make().await?;
                 // Here nobody but the engine can be at fault.
-                let response = self.send_on(&mut sender, request()).await.map_err(|error| {
-                    let problem = error.to_string();
-                    EngineError::Unreachable { addr: self.addr().to_owned(), problem }
+                let sent = self.send_on(&mut sender, request()).await;
+                let response = sent.map_err(|error| match error {
+                    EngineError::Broken { addr, problem } => {
+                        EngineError::Unreachable { addr, problem }
+                    }
+                    other => other,
                 })?;
                 (sender, response)
             }
@@ -226,6 +238,9 @@ impl Target {
         sender: &mut Sender,
         mut request: Request<Body>,
     ) -> Result<Response<Incoming>, EngineError> {
+        if !request.method().is_safe() && !self.leadership.is_primary() {
+            return Err(EngineError::NotPrimary);
+        }
         let host = HeaderValue::from_str(self.addr()).map_err(|error| self.nonsense(error))?;
         request.headers_mut().insert(header::HOST, host);
         let sent = sender.send_request(request).await;

@@ -12,6 +12,7 @@ mod disk;
 mod engine;
 mod health;
 mod hold;
+mod interlock;
 mod jobs;
 mod keys;
 mod load;

@@ -171,12 +171,17 @@ async fn malformed_services_are_refused() {
         refused(create(&mut client, spoilt).await, &format!("InvalidArgument desc = {expect}"));
     }
     let mut constrained = spec("web");
-    let placement = Placement { constraints: vec!["node.role".into()], ..Default::default() };
-    constrained.task.as_mut().expect("a task").placement = Some(placement);
-    refused(
-        create(&mut client, constrained).await,
-        "Unknown desc = constraint expected one operator from ==, !=",
-    );
+    for (constraint, expect) in [
+        ("node.role", "Unknown desc = constraint expected one operator from ==, !="),
+        (
+            "service.nam==web",
+            "InvalidArgument desc = constraint service.nam==web: key 'service.nam' is invalid",
+        ),
+    ] {
+        let placement = Placement { constraints: vec![constraint.into()], ..Default::default() };
+        constrained.task.as_mut().expect("a task").placement = Some(placement);
+        refused(create(&mut client, constrained.clone()).await, expect);
+    }
     for (descriptor, expect) in [
         (
             "service.name",
