@@ -57,6 +57,8 @@ pub(crate) fn measure() -> Result<Vec<Samples>> {
         vec![found],
     )];
     samples.extend(pool.at_rest()?);
+    // Meanwhile the manager has hung up.
+    let mut client = pool.client()?;
     let (count, info) = repeat(&mut client, "/info", |info| info["Containers"].as_u64())?;
     ensure!(count == Some(30_000), "the manager knows {count:?} containers");
     samples.push(seconds("standalone: docker info", Goal::Seconds(0.1), info));

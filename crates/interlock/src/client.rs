@@ -170,3 +170,6 @@ fn message(bytes: &[u8]) -> String {
     let message = json.as_ref().and_then(|json| json.get("message")?.as_str());
     message.map_or_else(|| String::from_utf8_lossy(bytes).trim().to_owned(), str::to_owned)
 }
+
+#[cfg(test)]
+mod tests;

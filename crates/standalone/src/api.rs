@@ -64,10 +64,10 @@ pub(crate) struct Manager {
     pub(crate) refresh: RefreshOn,
     /// How clients are served where that is not in the clear.
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
-    /// The engines of builds.
-    builds: build_nodes::BuildNodes,
     /// With what certificate other managers are dialled where that is not in the clear.
     pub(crate) dial: Option<Arc<rustls::ClientConfig>>,
+    /// The engines of builds.
+    builds: build_nodes::BuildNodes,
     /// The engines of commands, by the commands' identifiers.
     execs: Mutex<BTreeMap<String, String>>,
 }
@@ -82,8 +82,8 @@ impl Manager {
             leadership: Leadership::default(),
             refresh: RefreshOn::default(),
             tls: None,
-            builds: build_nodes::BuildNodes::default(),
             dial: None,
+            builds: build_nodes::BuildNodes::default(),
             execs: Mutex::default(),
         }
     }

@@ -61,7 +61,7 @@ pub(crate) struct Picture {
     pub(crate) health: Health,
     pub(crate) specs: Arc<Specs>,
     /// Changed by [`Picture::put`] and [`Picture::forget`] only.
-    pub(crate) containers: imbl::OrdMap<String, Record>,
+    pub(crate) containers: imbl::OrdMap<String, Arc<Record>>,
     /// How much they take, as the engine writes them.
     container_bytes: usize,
     pub(crate) images: Arc<Vec<ImageRecord>>,
@@ -116,7 +116,8 @@ impl Picture {
     }
 
     /// Puts a container in, or what is known of it now; false where there is no room.
-    pub(crate) fn put(&mut self, record: Record) -> bool {
+    pub(crate) fn put(&mut self, record: impl Into<Arc<Record>>) -> bool {
+        let record = record.into();
         self.forget(&record.container.id);
         if self.container_bytes + record.bytes > CONTAINER_BYTES_MAX {
             return false;

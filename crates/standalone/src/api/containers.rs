@@ -48,7 +48,7 @@ pub(super) async fn list(manager: &Manager, query: &Query) -> Reply {
         let Some(name) = filters.get(filter).and_then(<[String]>::first) else { return Ok(None) };
         let found = manager.cluster.container(name);
         let found = found.ok_or_else(|| Failure::not_found(format!("No such container {name}")))?;
-        Ok(Some(found.record.created))
+        Ok(Some(found.record.created.clone()))
     };
     let (made_before, made_since) = (created_of("before")?, created_of("since")?);
     let is_shown = |found: &Found| {
@@ -57,15 +57,14 @@ pub(super) async fn list(manager: &Manager, query: &Query) -> Reply {
             && made_since.as_ref().is_none_or(|since| created > since);
         let runs = found.record.run.is_up() && found.engine.is_healthy();
         let is_of_swarm = {
-            let image = found.record.summary["Image"].as_str().unwrap_or_default();
+            let image = found.record.image.as_str();
             image == "swarm" || image.starts_with("swarm:")
         };
         (all || ((runs || before.is_some() || limit > 0) && !is_of_swarm))
             && is_in_time
             && admits(&filters, found)
             && exited.as_ref().is_none_or(|codes| {
-                let code = found.record.details["State"]["ExitCode"].as_i64().unwrap_or_default();
-                codes.contains(&code) && !found.record.run.is_up()
+                codes.contains(&found.record.state.exit_code) && !found.record.run.is_up()
             })
     };
     let mut found: Vec<Found> = manager.cluster.containers();
@@ -100,23 +99,25 @@ async fn refresh(manager: &Manager, filters: &Filters) {
 fn admits(filters: &Filters, found: &Found) -> bool {
     let (container, record) = (&found.record.container, &found.record);
     let name = container.names.first().map_or("", |name| name.trim_start_matches('/'));
-    let health = record.details["State"]["Health"]["Status"].as_str().unwrap_or("none");
+    let health = Some(record.state.health.as_str()).filter(|health| !health.is_empty());
+    let health = health.unwrap_or("none");
     let is_task = container.labels.contains_key("com.docker.swarm.task").to_string();
     let has_mount = |wanted: &str| {
-        let mounts = record.summary["Mounts"].as_array().into_iter().flatten();
-        mounts.into_iter().any(|mount| mount["Name"] == wanted || mount["Destination"] == wanted)
+        let summary = record.summary.read();
+        let mut mounts = summary["Mounts"].as_array().into_iter().flatten();
+        mounts.any(|mount| mount["Name"] == wanted || mount["Destination"] == wanted)
     };
     let in_network = |wanted: &str| {
-        let networks = record.summary["NetworkSettings"]["Networks"].as_object();
+        let summary = record.summary.read();
+        let networks = summary["NetworkSettings"]["Networks"].as_object();
         networks.into_iter().flatten().any(|(name, network)| {
             let id = network["NetworkID"].as_str().unwrap_or_default();
             name == wanted || (!wanted.is_empty() && id.starts_with(wanted))
         })
     };
-    let image = record.summary["Image"].as_str().unwrap_or_default();
-    let ports = record.summary["Ports"].as_array();
     let has_port = |wanted: &str, field: &str| {
-        let mut ports = ports.into_iter().flatten();
+        let summary = record.summary.read();
+        let mut ports = summary["Ports"].as_array().into_iter().flatten();
         ports.any(|port| is_port(wanted, &port[field], port["Type"].as_str().unwrap_or_default()))
     };
     let is_exposed = |wanted: &str| {
@@ -136,7 +137,8 @@ fn admits(filters: &Filters, found: &Found) -> bool {
         && filters.admits("network", in_network)
         && filters.admits("publish", |wanted| has_port(wanted, "PublicPort"))
         && filters.admits("expose", |wanted| is_exposed(wanted) || has_port(wanted, "PrivatePort"))
-        && filters.admits("ancestor", |wanted| crate::scheduler::is_same_image(image, wanted))
+        && filters
+            .admits("ancestor", |wanted| crate::scheduler::is_same_image(&record.image, wanted))
 }
 
 /// Whether a port is meant by `80`, `80/udp` or `8000-8010/tcp`.
@@ -150,7 +152,7 @@ fn is_port(wanted: &str, port: &Value, protocol: &str) -> bool {
 
 /// A container's entry in the list.
 fn entry(found: &Found, now: SystemTime) -> Value {
-    let mut entry = Value::clone(&found.record.summary);
+    let mut entry = found.record.summary.read();
     let node = found.engine.name();
     let named = |name: &Value| format!("/{node}{}", name.as_str().unwrap_or_default());
     let names: Vec<String> = entry["Names"].as_array().into_iter().flatten().map(named).collect();
@@ -179,24 +181,24 @@ fn entry(found: &Found, now: SystemTime) -> Value {
 
 /// How long it has been how it is.
 fn status(found: &Found, now: SystemTime) -> String {
-    let state = &found.record.details["State"];
-    let since = |field: &str| {
-        let at = state[field].as_str().and_then(parse_rfc3339);
+    let state = &found.record.state;
+    let since = |at: &str| {
+        let at = parse_rfc3339(at);
         human_duration(at.and_then(|at| now.duration_since(at).ok()).unwrap_or_default())
     };
-    let code = state["ExitCode"].as_i64().unwrap_or_default();
+    let code = state.exit_code;
     match found.record.run {
         Run::Created => "Created".to_owned(),
         Run::Dead => "Dead".to_owned(),
-        Run::Exited => format!("Exited ({code}) {} ago", since("FinishedAt")),
-        Run::Restarting => format!("Restarting ({code}) {} ago", since("FinishedAt")),
-        Run::Paused => format!("Up {} (Paused)", since("StartedAt")),
-        Run::Running => match state["Health"]["Status"].as_str() {
-            Some("starting") => format!("Up {} (health: starting)", since("StartedAt")),
-            Some(health @ ("healthy" | "unhealthy")) => {
-                format!("Up {} ({health})", since("StartedAt"))
+        Run::Exited => format!("Exited ({code}) {} ago", since(&state.finished_at)),
+        Run::Restarting => format!("Restarting ({code}) {} ago", since(&state.finished_at)),
+        Run::Paused => format!("Up {} (Paused)", since(&state.started_at)),
+        Run::Running => match state.health.as_str() {
+            "starting" => format!("Up {} (health: starting)", since(&state.started_at)),
+            health @ ("healthy" | "unhealthy") => {
+                format!("Up {} ({health})", since(&state.started_at))
             }
-            _ => format!("Up {}", since("StartedAt")),
+            _ => format!("Up {}", since(&state.started_at)),
         },
     }
 }

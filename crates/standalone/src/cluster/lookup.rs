@@ -10,7 +10,7 @@ use crate::engine::{Engine, Record};
 #[derive(Debug, Clone)]
 pub(crate) struct Found {
     pub(crate) engine: Arc<Engine>,
-    pub(crate) record: Record,
+    pub(crate) record: Arc<Record>,
 }
 
 impl Cluster {

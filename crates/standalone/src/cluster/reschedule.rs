@@ -81,13 +81,15 @@ async fn move_away(cluster: &Cluster, lost: &Found) {
     let Some(name) = lost.record.container.names.first() else {
         return tracing::error!("container {id} has no name");
     };
+    // Only those that nobody asks for here have none.
+    let Some(details) = &lost.record.details else { return };
     // Its name is free for its successor.
     lost.engine.change(|picture| {
         picture.forget(id);
     });
     let creation = Creation {
         name: name.trim_start_matches('/').to_owned(),
-        body: body(&lost.record.details),
+        body: body(&details.read()),
         auth: None,
     };
     let made = match cluster.create(creation).await {

@@ -51,20 +51,61 @@ impl Run {
     }
 }
 
+/// What an engine said, as text: taken apart, it would take several times the memory.
+#[derive(Debug, Clone)]
+pub(crate) struct Document(Box<str>);
+
+impl Document {
+    fn of(value: &Value) -> Self {
+        Self(value.to_string().into())
+    }
+
+    /// Takes it apart.
+    pub(crate) fn read(&self) -> Value {
+        // It was written by ourselves.
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+}
+
+/// Since when a container is how it is, as the engine says.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct State {
+    pub(crate) exit_code: i64,
+    pub(crate) started_at: String,
+    pub(crate) finished_at: String,
+    /// Empty where nobody checks.
+    pub(crate) health: String,
+}
+
+impl State {
+    fn read(state: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Self {
+            exit_code: state["ExitCode"].as_i64().unwrap_or_default(),
+            started_at: text(&state["StartedAt"]),
+            finished_at: text(&state["FinishedAt"]),
+            health: text(&state["Health"]["Status"]),
+        }
+    }
+}
+
 /// A container, with what the engine says of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Record {
     /// For the scheduler.
     pub(crate) container: Arc<Container>,
     pub(crate) run: Run,
+    pub(crate) state: State,
     /// When it was made, as the engine writes it: sorts by time.
     pub(crate) created: String,
+    /// What it was made of.
+    pub(crate) image: String,
     /// What its creator asked of Swarm.
     pub(crate) wishes: Wishes,
     /// The engine's entry in its list of containers.
-    pub(crate) summary: Arc<Value>,
-    /// What the engine says when it is asked for this one.
-    pub(crate) details: Arc<Value>,
+    pub(crate) summary: Document,
+    /// What the engine says when it is asked for this one, if it is to be made anew where the engine is lost.
+    pub(crate) details: Option<Document>,
     /// How much that was, as the engine wrote it.
     pub(crate) bytes: usize,
 }
@@ -112,10 +153,12 @@ impl Record {
         Self {
             container: Arc::new(container),
             run: Run::read(&details["State"]),
+            state: State::read(&details["State"]),
             created: text(&details["Created"]),
+            image: text(&summary["Image"]),
+            details: wishes.is_rescheduled().then(|| Document::of(&details)),
             wishes,
-            summary: Arc::new(summary),
-            details: Arc::new(details),
+            summary: Document::of(&summary),
             // Lists hold less than half of what is said of one container.
             bytes: bytes + bytes / 2,
         }

@@ -32,6 +32,7 @@ mod specification;
 mod standalone;
 mod standalone_burst;
 mod standalone_events;
+mod standalone_ha;
 mod standalone_images;
 mod standalone_own;
 mod standalone_tls;

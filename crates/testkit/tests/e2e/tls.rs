@@ -55,7 +55,8 @@ fn docker(user: &Host, folder: &Path, certificate: &str, arguments: &[&str]) -> 
     Output::of(command.args(arguments))
 }
 
-/// Two CAs; the first one signs the server's and the client's certificate, the second one a stranger's.
+/// Two CAs; the first one signs the server's (of a lab's first three hosts) and the client's certificate, the second one
+/// a stranger's.
 pub(crate) fn make_certificates(folder: &Path) {
     let openssl = |arguments: &str| {
         let mut command = Command::new("openssl");
