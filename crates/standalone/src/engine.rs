@@ -265,7 +265,7 @@ impl Engine {
     pub(crate) fn note<T>(&self, result: &Result<T, EngineError>) {
         let mut picture = self.lock();
         match result {
-            Err(EngineError::Broken { .. }) => {}
+            Err(EngineError::Broken { .. } | EngineError::NotPrimary) => {}
             Err(error) if error.is_loss() => {
                 picture.failures = picture.failures.saturating_add(1);
                 picture.error = error.to_string();

@@ -70,7 +70,9 @@ pub(super) async fn build(manager: &Manager, query: &Query, mut request: Request
             if is_end || message.get("aux").is_some() {
                 note_failure(&engine, read_images(&engine).await);
             }
-            if let (Some(node), false) = (&node, is_end) {
+            // The end of a line may be a message of its own.
+            let is_blank = message["stream"].as_str().is_some_and(|text| text.trim().is_empty());
+            if let (Some(node), false) = (&node, is_end || is_blank) {
                 message["id"] = node.as_str().into();
             }
             if teller.say(message).await.is_err() {

@@ -1,13 +1,20 @@
 //! Requests that are passed on to an engine as they came, and its answers back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
-use http::Request;
+use axum::response::IntoResponse as _;
+use http::{Request, header};
+use http_body_util::{BodyExt as _, Limited};
 
 use super::reply::Reply;
 use super::route::without_version;
 use crate::engine::Engine;
+
+/// No refusal may be larger, or take longer to tell.
+const REFUSAL_BYTES_MAX: usize = 64 << 10;
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Passes a request on under the version of the API that the client asked for.
 pub(super) async fn forward(engine: &Arc<Engine>, request: Request<Body>, path: &str) -> Reply {
@@ -15,7 +22,22 @@ pub(super) async fn forward(engine: &Arc<Engine>, request: Request<Body>, path: 
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     let answer = engine.target().forward(request, &format!("{path}{query}")).await;
     engine.note(&answer);
-    Ok(answer?)
+    let answer = answer?;
+    let status = answer.status();
+    if !(status.is_client_error() || status.is_server_error()) {
+        return Ok(answer);
+    }
+    // What an engine refuses is told whole: nobody reads the request to its end any more.
+    let (mut parts, body) = answer.into_parts();
+    let words = Limited::new(body, REFUSAL_BYTES_MAX).collect();
+    let words = tokio::time::timeout(REFUSAL_TIMEOUT, words).await;
+    let words = match words {
+        Ok(Ok(words)) => words.to_bytes(),
+        Ok(Err(error)) => return Err(engine.target().nonsense(error).into()),
+        Err(_) => return Err(engine.target().nonsense("its refusal does not end").into()),
+    };
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Ok((parts, words).into_response())
 }
 
 /// A path of the API in the version that the client asked for.

@@ -161,9 +161,12 @@ impl Target {
             None => {
                 let mut sender = self.connections.make().await?;
                 // Here nobody but the engine can be at fault.
-                let response = self.send_on(&mut sender, request()).await.map_err(|error| {
-                    let problem = error.to_string();
-                    EngineError::Unreachable { addr: self.addr().to_owned(), problem }
+                let sent = self.send_on(&mut sender, request()).await;
+                let response = sent.map_err(|error| match error {
+                    EngineError::Broken { addr, problem } => {
+                        EngineError::Unreachable { addr, problem }
+                    }
+                    other => other,
                 })?;
                 (sender, response)
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::thread;
 
-use swarm_testkit::{Engine, Lab, require_command};
+use swarm_testkit::{Engine, Lab, Output, require_command};
 
 use crate::standalone::{Manager, engines};
 use crate::support::{IMAGE, can_run};
@@ -33,6 +33,16 @@ fn a_burst_of_creations_spreads_evenly() {
     }
     let even = CREATIONS / 3;
     assert_eq!(counts, [("node1", even), ("node2", even), ("node3", even)].into());
+
+    // Few connections are kept, however much was asked.
+    let table = Output::of(manager.host().command("cat").arg("/proc/net/tcp")).ok();
+    let is_open = |line: &&str| {
+        let mut fields = line.split_whitespace().skip(2);
+        fields.next().is_some_and(|remote| remote.ends_with(&format!(":{:04X}", 2375)))
+            && fields.next() == Some("01")
+    };
+    let open = table.lines().filter(is_open).count();
+    assert!((3..=18).contains(&open), "{open} connections to three engines");
 
     // One slot of a name: of several at once one gets it.
     let alone = ["--label", "alone=yes", "--env", "affinity:alone!=yes"];
