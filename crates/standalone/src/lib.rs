@@ -21,6 +21,7 @@ mod election;
 mod engine;
 mod leadership;
 pub mod log;
+mod open_files;
 mod scheduler;
 mod store;
 mod text;
