@@ -10,7 +10,7 @@ use swarm_engine::human_duration;
 
 use super::forward::{forward, path_encoded};
 use super::query::{Filters, Query, with_value};
-use super::reply::{Failure, Reply, empty, json as json_reply, json_with};
+use super::reply::{Failure, Reply, empty, json as json_reply, json_list, json_with};
 use super::{Manager, body_json};
 use crate::cluster::{Creation, Found};
 use crate::engine::{
@@ -66,7 +66,7 @@ pub(super) async fn list(manager: &Manager, query: &Query) -> Reply {
         found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     }
     let now = SystemTime::now();
-    json_reply(&found.iter().map(|found| entry(found, now)).collect::<Vec<_>>())
+    json_list(found.iter().map(|found| entry(found, now)))
 }
 
 /// Looks at engines first, where the manager was told to for such filters.
@@ -113,7 +113,8 @@ fn admits(filters: &Filters, found: &Found) -> bool {
         && filters.admits("is-task", |wanted| wanted == is_task)
         && filters.admits("volume", has_mount)
         && filters.admits("network", in_network)
-        && filters.admits("ancestor", |wanted| crate::scheduler::is_same_image(&record.image, wanted))
+        && filters
+            .admits("ancestor", |wanted| crate::scheduler::is_same_image(&record.image, wanted))
 }
 
 /// A container's entry in the list.
