@@ -80,7 +80,9 @@ async fn read_containers(engine: &Engine, depth: Depth) -> Result<(), EngineErro
     let ids: BTreeSet<String> = listed.iter().map(id_of).collect();
     let is_wanted = |summary: &Value| {
         depth == Depth::Full
-            || known.get(&id_of(summary)).is_none_or(|record| differs(summary, &record.summary.read()))
+            || known
+                .get(&id_of(summary))
+                .is_none_or(|record| differs(summary, &record.summary.read()))
     };
     let wanted = listed.into_iter().filter(is_wanted);
     let read = futures::stream::iter(wanted)
