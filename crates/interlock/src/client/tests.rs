@@ -116,7 +116,8 @@ const GOOD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]";
 async fn both_sides_know_each_other() {
     let (ours, others) = (Files::new(), Files::new());
     let url = serve(GOOD, Some(ours.server())).await;
-    let with = |ca: Option<PathBuf>, pair, is_verified| Some(Certificates { ca, pair, is_verified });
+    let with =
+        |ca: Option<PathBuf>, pair, is_verified| Some(Certificates { ca, pair, is_verified });
     let ca = ours.path("ca.pem");
     assert_eq!(ask(&url, with(Some(ca.clone()), ours.pair(), true)).await, "[]");
     assert_eq!(ask(&url, with(None, ours.pair(), false)).await, "[]");
