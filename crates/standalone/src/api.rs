@@ -3,6 +3,7 @@
 //! Mirrors docker/swarm's `api`: errors are plain text, every version of the API is served.
 
 mod build;
+mod build_nodes;
 mod containers;
 mod distribute;
 mod event_filter;
@@ -65,6 +66,8 @@ pub(crate) struct Manager {
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     /// With what certificate other managers are dialled where that is not in the clear.
     pub(crate) dial: Option<Arc<rustls::ClientConfig>>,
+    /// The engines of builds.
+    builds: build_nodes::BuildNodes,
     /// The engines of commands, by the commands' identifiers.
     execs: Mutex<BTreeMap<String, String>>,
 }
@@ -80,6 +83,7 @@ impl Manager {
             refresh: RefreshOn::default(),
             tls: None,
             dial: None,
+            builds: build_nodes::BuildNodes::default(),
             execs: Mutex::default(),
         }
     }
@@ -132,6 +136,11 @@ impl Manager {
         if self.has_cors && method == http::Method::OPTIONS {
             return reply::empty(StatusCode::OK);
         }
+        if let Some(clean) = cleaned(request.uri().path()) {
+            let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+            let location = [(http::header::LOCATION, format!("{clean}{query}"))];
+            return Ok((StatusCode::MOVED_PERMANENTLY, location).into_response());
+        }
         let path = decoded_path(request.uri().path());
         let raw_query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
         let query = Query::read(request.uri().query().unwrap_or_default());
@@ -149,6 +158,8 @@ impl Manager {
             Route::ContainerRemove(name) => containers::remove(self, name, &raw_query).await,
             Route::Commit => containers::commit(self, &query, request).await,
             Route::Build => build::build(self, &query, request).await,
+            Route::BuildCancel => build::cancel(self, &query, request).await,
+            Route::Session => build::session(self, request).await,
             Route::ContainerRename(name) => containers::rename(self, name, &query).await,
             Route::ExecCreate(name) => containers::exec_create(self, name, request).await,
             Route::ContainerPass { name, verb, is_change } => {
@@ -191,9 +202,44 @@ const CORS: [(&str, &str); 3] = [
     ("Access-Control-Allow-Methods", "GET, POST, DELETE, PUT, OPTIONS, HEAD"),
 ];
 
+/// A path without `//`, `/./` and `/../`, as Go's router asks for it; none where it is clean.
+fn cleaned(path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/').skip(1) {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let end = if path.ends_with('/') && !parts.is_empty() { "/" } else { "" };
+    let clean = format!("/{}{end}", parts.join("/"));
+    (clean != path).then_some(clean)
+}
+
 /// The JSON of a request's body.
 async fn body_json(request: Request<Body>) -> Result<Value, Failure> {
     let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await;
     let bytes = body.map_err(|error| Failure::bad_request(error.to_string()))?.to_bytes();
-    serde_json::from_slice(&bytes).map_err(|error| Failure::bad_request(error.to_string()))
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Failure::bad_request(format!("the body must be JSON: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned() {
+        for (path, expect) in [
+            ("/info", None),
+            ("/", None),
+            ("/containers/a/", None),
+            ("//info", Some("/info")),
+            ("/v1.40/./containers/../info", Some("/v1.40/info")),
+            ("/../..", Some("/")),
+        ] {
+            assert_eq!(cleaned(path).as_deref(), expect, "{path}");
+        }
+    }
 }

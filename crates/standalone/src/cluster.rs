@@ -107,6 +107,11 @@ impl Cluster {
         self.ranked(&state, request)?.into_iter().next().ok_or(PlacementError::NoNodes)
     }
 
+    /// All engines that are good for what is asked, the best one first.
+    pub(crate) fn candidates(&self, request: &Request) -> Result<Vec<Arc<Engine>>, PlacementError> {
+        self.ranked(&self.lock(), request)
+    }
+
     /// Chooses an engine for a container, which counts there from now on; none of those in `without`.
     pub(crate) fn reserve(
         &self,

@@ -289,7 +289,8 @@ impl Engine {
     pub(crate) fn note<T>(&self, result: &Result<T, EngineError>) {
         let mut picture = self.lock();
         match result {
-            Err(error) if error.is_connection() => {
+            Err(EngineError::Broken { .. }) => {}
+            Err(error) if error.is_loss() => {
                 picture.view = None;
                 picture.failures = picture.failures.saturating_add(1);
                 picture.error = error.to_string();

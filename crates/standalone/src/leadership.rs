@@ -78,6 +78,14 @@ impl Leadership {
         let _ = tokio::time::timeout(limit, settled).await;
         self.role()
     }
+
+    /// Waits until this one is not the primary any more, as far as is known.
+    pub(crate) async fn moved_from(&self, primary: &str) {
+        let Some(standing) = &self.standing else { return std::future::pending().await };
+        let mut changes = standing.subscribe();
+        // The sender lives as long as `self`.
+        let _ = changes.wait_for(|standing| standing.primary.as_deref() != Some(primary)).await;
+    }
 }
 
 fn role(standing: &Standing, now: Moment) -> Role {

@@ -19,6 +19,8 @@ mod discovery;
 mod duration;
 mod election;
 mod engine;
+#[cfg(test)]
+mod hostile;
 mod leadership;
 pub mod log;
 mod open_files;

@@ -8,9 +8,11 @@
 //!
 //! Keys and values are those of docker/swarm 1.2.9, so that both can share a Consul or a ZooKeeper.
 
+mod consul;
 mod etcd;
 mod hosts;
 mod tls;
+mod zookeeper;
 
 use std::fmt;
 use std::sync::Arc;
@@ -124,9 +126,27 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
 /// # Errors
 /// [`TlsError`], where its certificates can't be read.
 pub(crate) fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, TlsError> {
-    let tls = url.tls.as_ref().map(TlsFiles::load).transpose()?;
+    let files = match url.kind {
+        // Variables of Consul's own command line.
+        StoreKind::Consul
+            if says("CONSUL_HTTP_SSL_VERIFY", &["0", "f", "F", "false", "FALSE", "False"]) =>
+        {
+            return Err(TlsError::Unverified);
+        }
+        StoreKind::Consul if says("CONSUL_HTTP_SSL", &["1", "t", "T", "true", "TRUE", "True"]) => {
+            Some(url.tls.clone().unwrap_or_default())
+        }
+        _ => url.tls.clone(),
+    };
+    let tls = files.as_ref().map(TlsFiles::load).transpose()?;
     Ok(match url.kind {
         StoreKind::Etcd => Arc::new(etcd::Etcd::new(url, tls)),
-        StoreKind::Consul | StoreKind::ZooKeeper => Arc::new(etcd::Etcd::new(url, tls)),
+        StoreKind::Consul => Arc::new(consul::Consul::new(url, tls)),
+        StoreKind::ZooKeeper => Arc::new(zookeeper::ZooKeeper::new(url)),
     })
+}
+
+/// Whether a variable of the environment has one of these values.
+fn says(variable: &str, values: &[&str]) -> bool {
+    std::env::var(variable).is_ok_and(|value| values.contains(&&*value))
 }

@@ -15,6 +15,7 @@ mod image;
 mod lab;
 mod processes;
 mod stock;
+mod stores;
 mod swarm;
 mod wait;
 
@@ -24,6 +25,7 @@ pub use host::Host;
 pub use image::busybox_image_tar;
 pub use lab::Lab;
 pub use stock::StockEngine;
+pub use stores::{Consul, Etcd, KeyStore, ZooKeeper};
 pub use swarm::{Daemon, swarm_binary};
 pub use wait::wait_until;
 

@@ -19,7 +19,12 @@ const REDIS_NUMBER_MAX: u8 = 99;
 #[derive(Debug, Clone, Args)]
 pub struct Postgres {
     /// Where votes are counted.
-    #[arg(long, env = "POSTGRES_URL", default_value = "postgres://postgres@pg/postgres")]
+    #[arg(
+        long,
+        env = "POSTGRES_URL",
+        default_value = "postgres://postgres@pg/postgres",
+        hide_env_values = true
+    )]
     postgres: Config,
     /// The password, unless the URL has one.
     #[arg(long, env = "POSTGRES_PASSWORD", default_value = PASSWORD, hide_env_values = true)]
@@ -44,7 +49,7 @@ pub struct FrontEnd {
     #[arg(long, env = "WEB_VOTE_NUMBER", default_value = "01")]
     pub(crate) number: String,
     /// Its Redis, where it is not redis<NUMBER>.
-    #[arg(long, env = "REDIS_URL")]
+    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     redis: Option<String>,
 }
 
@@ -64,7 +69,7 @@ pub struct Worker {
           value_parser = clap::value_parser!(u8).range(1..=i64::from(REDIS_NUMBER_MAX)))]
     to_redis_host: u8,
     /// The Redis servers, by URL and separated by commas, where they are not redis<NUMBER>.
-    #[arg(long, env = "REDIS_URLS", value_delimiter = ',')]
+    #[arg(long, env = "REDIS_URLS", value_delimiter = ',', hide_env_values = true)]
     redis: Vec<String>,
     #[command(flatten)]
     postgres: Postgres,

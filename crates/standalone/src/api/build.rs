@@ -2,6 +2,8 @@
 //!
 //! `--build-arg constraint:region==us` steers as an environment variable does for a container, and isn't passed on.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use futures::StreamExt as _;
 use http::Request;
@@ -14,11 +16,13 @@ use super::progress::{error_of, messages, stream};
 use super::query::{Query, with_value};
 use super::reply::{Failure, Reply};
 use crate::container_config::Wishes;
-use crate::engine::read_images;
+use crate::engine::{Engine, read_images};
 use crate::scheduler::Request as Placement;
 
 /// The builder whose messages are its own business.
 const BUILDKIT: &str = "2";
+/// Which session a connection is for.
+const SESSION_HEADER: &str = "X-Docker-Expose-Session-Uuid";
 
 pub(super) async fn build(manager: &Manager, query: &Query, mut request: Request<Body>) -> Reply {
     let version = query.text("version");
@@ -32,7 +36,16 @@ pub(super) async fn build(manager: &Manager, query: &Query, mut request: Request
         cpus: query.number("cpushares"),
         ..Placement::default()
     };
-    let engine = manager.cluster.choose(&placement)?;
+    let uploaded_to = query.text("remote").strip_prefix("upload-request:");
+    let engine = match uploaded_to {
+        Some(id) => waited_for(manager, id).await?,
+        None => manager.cluster.choose(&placement)?,
+    };
+    for id in [query.text("buildid"), query.text("session")] {
+        if uploaded_to.is_none() && !id.is_empty() {
+            manager.builds.note(id, &engine);
+        }
+    }
     if let Some(arguments) = arguments {
         let raw = request.uri().query().unwrap_or_default();
         let uri = with_value(raw, "buildargs", &Value::Object(arguments).to_string());
@@ -67,6 +80,31 @@ pub(super) async fn build(manager: &Manager, query: &Query, mut request: Request
         note_failure(&engine, read_images(&engine).await);
     });
     reply
+}
+
+/// Ends a build on its engine.
+pub(super) async fn cancel(manager: &Manager, query: &Query, request: Request<Body>) -> Reply {
+    let id = query.text("id");
+    if id.is_empty() {
+        return Err(Failure::bad_request("build ID not provided"));
+    }
+    let engine = waited_for(manager, id).await?;
+    forward(&engine, request, "/build/cancel").await
+}
+
+/// Joins a client with the builder that works for it.
+pub(super) async fn session(manager: &Manager, request: Request<Body>) -> Reply {
+    let id = request.headers().get(SESSION_HEADER).and_then(|id| id.to_str().ok());
+    let Some(id) = id.filter(|id| !id.is_empty()).map(str::to_owned) else {
+        return Err(Failure::bad_request("no session ID provided"));
+    };
+    let engine = waited_for(manager, &id).await?;
+    forward(&engine, request, "/session").await
+}
+
+async fn waited_for(manager: &Manager, id: &str) -> Result<Arc<Engine>, Failure> {
+    let engine = manager.builds.find(id).await;
+    engine.ok_or_else(|| Failure::internal("timeout waiting for build to start"))
 }
 
 /// What a build's arguments ask of Swarm, and those that are left, where that isn't all.

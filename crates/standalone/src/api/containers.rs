@@ -44,13 +44,24 @@ pub(super) async fn list(manager: &Manager, query: &Query) -> Reply {
             Some(found.ok_or_else(|| Failure::not_found(format!("No such container {name}")))?)
         }
     };
+    let created_of = |filter: &str| -> Result<Option<String>, Failure> {
+        let Some(name) = filters.get(filter).and_then(<[String]>::first) else { return Ok(None) };
+        let found = manager.cluster.container(name);
+        let found = found.ok_or_else(|| Failure::not_found(format!("No such container {name}")))?;
+        Ok(Some(found.record.created.clone()))
+    };
+    let (made_before, made_since) = (created_of("before")?, created_of("since")?);
     let is_shown = |found: &Found| {
+        let created = &found.record.created;
+        let is_in_time = made_before.as_ref().is_none_or(|before| created < before)
+            && made_since.as_ref().is_none_or(|since| created > since);
         let runs = found.record.run.is_up() && found.engine.is_healthy();
         let is_of_swarm = {
             let image = found.record.image.as_str();
             image == "swarm" || image.starts_with("swarm:")
         };
         (all || ((runs || before.is_some() || limit > 0) && !is_of_swarm))
+            && is_in_time
             && admits(&filters, found)
             && exited.as_ref().is_none_or(|codes| {
                 codes.contains(&found.record.state.exit_code) && !found.record.run.is_up()
@@ -104,6 +115,17 @@ fn admits(filters: &Filters, found: &Found) -> bool {
             name == wanted || (!wanted.is_empty() && id.starts_with(wanted))
         })
     };
+    let has_port = |wanted: &str, field: &str| {
+        let summary = record.summary.read();
+        let mut ports = summary["Ports"].as_array().into_iter().flatten();
+        ports.any(|port| is_port(wanted, &port[field], port["Type"].as_str().unwrap_or_default()))
+    };
+    let is_exposed = |wanted: &str| {
+        container.exposed_ports.iter().any(|port| {
+            let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
+            is_port(wanted, &number.parse::<u16>().unwrap_or_default().into(), protocol)
+        })
+    };
     filters.matches("name", name)
         && filters.matches("id", &container.id)
         && filters.matches("status", record.run.name())
@@ -113,8 +135,19 @@ fn admits(filters: &Filters, found: &Found) -> bool {
         && filters.admits("is-task", |wanted| wanted == is_task)
         && filters.admits("volume", has_mount)
         && filters.admits("network", in_network)
+        && filters.admits("publish", |wanted| has_port(wanted, "PublicPort"))
+        && filters.admits("expose", |wanted| is_exposed(wanted) || has_port(wanted, "PrivatePort"))
         && filters
             .admits("ancestor", |wanted| crate::scheduler::is_same_image(&record.image, wanted))
+}
+
+/// Whether a port is meant by `80`, `80/udp` or `8000-8010/tcp`.
+fn is_port(wanted: &str, port: &Value, protocol: &str) -> bool {
+    let (ports, wanted_protocol) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    let bounds = (first.parse::<u64>(), last.parse::<u64>());
+    let (Ok(first), Ok(last)) = bounds else { return false };
+    wanted_protocol == protocol && port.as_u64().is_some_and(|port| (first..=last).contains(&port))
 }
 
 /// A container's entry in the list.
@@ -133,6 +166,15 @@ fn entry(found: &Found, now: SystemTime) -> Value {
         if port.get("IP").is_some_and(|ip| ip == "0.0.0.0" || ip == "::") {
             port["IP"] = ip.clone().into();
         }
+    }
+    // What was published for both families of addresses is one port at the engine's own.
+    if let Some(ports) = entry["Ports"].as_array_mut() {
+        let mut told = Vec::new();
+        ports.retain(|port| {
+            let is_new = !told.contains(port);
+            told.push(port.clone());
+            is_new
+        });
     }
     entry
 }
@@ -343,5 +385,25 @@ pub(super) fn find(manager: &Manager, name: &str, missing: String) -> Result<Fou
             "Container {name} running on unhealthy node {}",
             found.engine.name()
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_meant_by_numbers_and_spans() {
+        for (wanted, expect) in [
+            ("80", true),
+            ("80/tcp", true),
+            ("80/udp", false),
+            ("79-81", true),
+            ("81-90/tcp", false),
+            ("http", false),
+        ] {
+            assert_eq!(is_port(wanted, &json!(80), "tcp"), expect, "{wanted}");
+        }
+        assert!(!is_port("80", &json!(null), "tcp"));
     }
 }

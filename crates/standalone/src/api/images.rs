@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::Manager;
 use super::forward::{forward, path_encoded};
-use super::query::Query;
+use super::query::{Filters, Query};
 use super::reply::{Failure, Reply, empty, json as json_reply};
 use crate::engine::{Engine, ImageRecord, read_images};
 use crate::scheduler::is_same_image;
@@ -24,6 +24,8 @@ pub(super) fn list(manager: &Manager, query: &Query) -> Reply {
     let dangling = filters
         .get("dangling")
         .map(|values| values.iter().any(|value| value == "true" || value == "1"));
+    let before = created_of(manager, &filters, "before")?;
+    let since = created_of(manager, &filters, "since")?;
     let mut merged: BTreeMap<String, Value> = BTreeMap::new();
     for engine in manager.cluster.engines() {
         let on_node = |wanted: &str| engine.name() == wanted || engine.id() == wanted;
@@ -34,7 +36,10 @@ pub(super) fn list(manager: &Manager, query: &Query) -> Reply {
             let is_dangling = record.image.tags.is_empty() && record.image.digests.is_empty();
             let is_named =
                 |wanted: &str| record.image.tags.iter().any(|tag| is_reference(tag, wanted));
-            let wanted = dangling.is_none_or(|dangling| dangling == is_dangling)
+            let created = record.summary["Created"].as_i64().unwrap_or_default();
+            let wanted = before.is_none_or(|before| created < before)
+                && since.is_none_or(|since| created > since)
+                && dangling.is_none_or(|dangling| dangling == is_dangling)
                 && (query.flag("all") || dangling.is_some() || !is_dangling)
                 && filters.admits("reference", is_named)
                 && filters.labels(&labels(&record.summary));
@@ -46,6 +51,19 @@ pub(super) fn list(manager: &Manager, query: &Query) -> Reply {
     let mut images: Vec<Value> = merged.into_values().collect();
     images.sort_by_key(|image| std::cmp::Reverse(image["Created"].as_i64()));
     json_reply(&images)
+}
+
+/// When the image was made that a filter names.
+fn created_of(manager: &Manager, filters: &Filters, filter: &str) -> Result<Option<i64>, Failure> {
+    let Some([name]) = filters.get(filter) else { return Ok(None) };
+    let holders = holders(manager, name);
+    let record = holders.first().and_then(|(_, images)| images.first());
+    let record = record.ok_or_else(|| {
+        Failure::bad_request(format!(
+            "Invalid filter: 'type'='{filter}': no such image found: '{name}'"
+        ))
+    })?;
+    Ok(record.summary["Created"].as_i64())
 }
 
 fn labels(summary: &Value) -> BTreeMap<String, String> {
@@ -76,8 +94,15 @@ fn merge(merged: &mut BTreeMap<String, Value>, record: &ImageRecord) {
     }
 }
 
+/// A name as engines list it: what comes from Docker's own registry has no registry in its name.
+fn familiar(name: &str) -> &str {
+    let bare = name.strip_prefix("docker.io/").unwrap_or(name);
+    bare.strip_prefix("library/").filter(|_| bare.len() < name.len()).unwrap_or(bare)
+}
+
 /// Engines that have the image.
 fn holders(manager: &Manager, name: &str) -> Vec<(Arc<Engine>, Vec<ImageRecord>)> {
+    let name = familiar(name);
     let on_engine = |engine: Arc<Engine>| {
         let images: Vec<ImageRecord> = engine
             .picture()
@@ -118,8 +143,8 @@ pub(super) async fn save(manager: &Manager, query: &Query, request: Request<Body
     let names = query.all("names");
     let has_all = |engine: &Arc<Engine>| {
         let images = engine.picture().images;
-        engine.is_healthy()
-            && names.iter().all(|name| images.iter().any(|record| record.image.is_named(name)))
+        let has = |name: &String| images.iter().any(|record| record.image.is_named(familiar(name)));
+        engine.is_healthy() && names.iter().all(has)
     };
     match manager.cluster.engines().into_iter().find(has_all) {
         Some(engine) if !names.is_empty() => forward(&engine, request, "/images/get").await,
@@ -157,7 +182,7 @@ pub(super) async fn remove(manager: &Manager, name: &str, query: &Query) -> Repl
         let mut removed = Vec::new();
         for record in images {
             // By one of its names where one was meant, else the image itself.
-            let own = record.image.tags.iter().find(|tag| is_same_image(tag, name));
+            let own = record.image.tags.iter().find(|tag| is_same_image(tag, familiar(name)));
             let wanted = own.map_or(name, |own| own.as_str());
             let path = format!("/images/{}{force}", path_encoded(wanted));
             let answer: Result<Vec<Value>, _> = engine
@@ -188,4 +213,22 @@ pub(super) fn all_or_lines<'e, T>(
         }
     }
     if lines.is_empty() { Ok(fine) } else { Err(Failure::internal(lines.join("\n"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn familiar_names_have_no_registry_of_dockers() {
+        for (name, expect) in [
+            ("alpine:3", "alpine:3"),
+            ("docker.io/library/alpine", "alpine"),
+            ("docker.io/team/app", "team/app"),
+            ("library/own", "library/own"),
+            ("localhost:5000/a", "localhost:5000/a"),
+        ] {
+            assert_eq!(familiar(name), expect);
+        }
+    }
 }

@@ -53,8 +53,8 @@ impl Query {
         if text.is_empty() {
             return Ok(Filters::default());
         }
-        let read: BTreeMap<String, Value> =
-            serde_json::from_str(text).map_err(|error| Failure::internal(error.to_string()))?;
+        let read: BTreeMap<String, Value> = serde_json::from_str(text)
+            .map_err(|error| Failure::internal(format!("invalid filters: {error}")))?;
         let values = |value: Value| match value {
             Value::Array(list) => {
                 list.into_iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()

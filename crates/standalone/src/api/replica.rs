@@ -70,7 +70,12 @@ async fn to_primary(
     let spare = is_read.then(|| head(&request));
     request.headers_mut().insert(PASSED_ON, HeaderValue::from_static("1"));
     let target = Target::new(primary, manager.dial.clone());
-    match (target.forward(request, &path).await, spare) {
+    // One that is suspended, or whose machine is gone, would never answer.
+    let answered = tokio::select! {
+        answered = target.forward(request, &path) => answered.map_err(|error| error.to_string()),
+        () = manager.leadership.moved_from(primary) => Err("another one was elected".to_owned()),
+    };
+    match (answered, spare) {
         (Ok(response), _) => Outcome::Answered(Ok(response)),
         (Err(_), Some(spare)) => Outcome::Ours(spare),
         (Err(error), None) => Outcome::Answered(Err(Failure::internal(format!(

@@ -55,6 +55,9 @@ pub(crate) enum Route<'p> {
     VolumeRemove(&'p str),
     Commit,
     Build,
+    BuildCancel,
+    /// What a builder and its client say to each other beside the build.
+    Session,
     /// Served by any engine as well as by any other.
     Any,
     /// Makes no sense for several engines.
@@ -97,6 +100,8 @@ pub(crate) fn route<'p>(method: &Method, path: &'p str) -> Option<Route<'p>> {
         ("GET", "/images/get") => Route::ImageSave,
         ("POST", "/commit") => Route::Commit,
         ("POST", "/build") => Route::Build,
+        ("POST", "/build/cancel") => Route::BuildCancel,
+        ("POST", "/session") => Route::Session,
         ("GET", "/networks") => Route::NetworkList,
         ("POST", "/networks/create") => Route::NetworkCreate,
         ("GET", "/volumes") => Route::VolumeList,

@@ -14,7 +14,9 @@ use super::images::all_or_lines;
 use super::query::Query;
 use super::reply::{Failure, Reply, empty, json as json_reply, json_with};
 use super::{Manager, body_json};
+use crate::container_config::Wishes;
 use crate::engine::{Engine, read_volumes};
+use crate::scheduler::Request as Placement;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -78,7 +80,7 @@ pub(super) async fn inspect(manager: &Manager, name: &str, request: Request<Body
     }
 }
 
-/// Makes a volume on the engine that its name begins with, or else on all.
+/// Makes a volume on the engine that its name begins with, or else on all that its label allows.
 pub(super) async fn create(manager: &Manager, request: Request<Body>) -> Reply {
     let mut body = body_json(request).await?;
     let name = body["Name"].as_str().unwrap_or_default().to_owned();
@@ -89,12 +91,13 @@ pub(super) async fn create(manager: &Manager, request: Request<Body>) -> Reply {
             vec![engine.ok_or_else(|| Failure::internal(format!("no node is called {node}")))?]
         }
         None => {
-            manager.cluster.engines().into_iter().filter(|engine| engine.is_healthy()).collect()
+            let wishes = Wishes::from_labels(body["Labels"].as_object());
+            let wishes = wishes.map_err(|error| Failure::internal(error.to_string()))?;
+            let whitelists = wishes.whitelists;
+            let wishes = Wishes { whitelists, ..Wishes::default() };
+            manager.cluster.candidates(&Placement { wishes, ..Placement::default() })?
         }
     };
-    if engines.is_empty() {
-        return Err(Failure::internal("No healthy node available in the cluster"));
-    }
     if name.is_empty() {
         let random: [u8; 32] = rand::random();
         body["Name"] = random.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();

@@ -62,6 +62,10 @@ pub(crate) enum UrlError {
     NoHost { scheme: String },
     #[error("the discovery options kv.certfile and kv.keyfile go together: give both or none")]
     HalfKeyPair,
+    #[error(
+        "zk:// is spoken without TLS: leave kv.cacertfile, kv.certfile and kv.keyfile out, or use consul:// or etcd://"
+    )]
+    ZooKeeperTls,
     #[error("file:// names no file: write file://path/to/file")]
     NoFile,
     #[error(
@@ -98,6 +102,10 @@ impl Source {
         if hosts.is_empty() {
             return Err(UrlError::NoHost { scheme: scheme.to_owned() });
         }
+        let tls = tls_files(options)?;
+        if kind == StoreKind::ZooKeeper && tls.is_some() {
+            return Err(UrlError::ZooKeeperTls);
+        }
         let path = options.get("kv.path").map(String::as_str);
         let path = path.filter(|path| !path.trim_matches('/').is_empty()).unwrap_or(NODES_PATH);
         Ok(Self::Store(StoreUrl {
@@ -105,7 +113,7 @@ impl Source {
             hosts,
             nodes_path: join(prefix, path),
             leader_key: join(prefix, LEADER_PATH),
-            tls: tls_files(options)?,
+            tls,
         }))
     }
 }

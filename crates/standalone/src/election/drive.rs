@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -23,8 +23,8 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// The session with the store, which an attempt that is given up in its middle leaves as the store knows it.
 type SharedSession = Arc<Mutex<Option<Session>>>;
-/// An attempt under way, with the time when it began.
-type Attempt = AbortOnDropHandle<(Moment, Option<Holding>)>;
+/// What came of an attempt, or what went wrong, with the time when it began.
+type Made = (Moment, Result<Holding, String>);
 
 /// Takes part in the election until it is stopped, and gives the lock back then.
 pub(crate) async fn campaign(
@@ -34,17 +34,25 @@ pub(crate) async fn campaign(
     stop: CancellationToken,
 ) {
     let session = SharedSession::default();
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (tell, mut told) = watch::channel(None);
     let watching =
-        AbortOnDropHandle::new(tokio::spawn(watch(store.clone(), claim.key.clone(), tell)));
+        AbortOnDropHandle::new(tokio::spawn(follow(store.clone(), claim.key.clone(), tell)));
     let mut election = Election::new(claim.value.clone());
-    let mut attempt: Option<Attempt> = None;
+    let mut attempt: Option<AbortOnDropHandle<Made>> = None;
+    let mut is_failing = false;
     tracing::info!("Leader Election: Cluster leadership lost");
     loop {
         let event = tokio::select! {
             () = stop.cancelled() => break,
-            Some(holder) = told.recv() => Event::Seen(holder),
-            (asked_at, holding) = ended(&mut attempt) => Event::Answer { asked_at, holding },
+            Ok(()) = told.changed() => Event::Seen(told.borrow_and_update().clone()),
+            (asked_at, made) = ended(&mut attempt) => {
+                // A store that is away for long is told of once.
+                if let Some(error) = made.as_ref().err().filter(|_| !is_failing) {
+                    tracing::error!("Leader Election: {error}");
+                }
+                is_failing = made.is_err();
+                Event::Answer { asked_at, holding: made.ok() }
+            }
             () = sleep_until(election.next_wake()) => Event::Woken,
         };
         let actions = election.step(clock::now(), event);
@@ -73,34 +81,22 @@ pub(crate) async fn campaign(
 }
 
 /// Waits for the attempt under way; for ever where there is none.
-async fn ended(attempt: &mut Option<Attempt>) -> (Moment, Option<Holding>) {
+async fn ended(attempt: &mut Option<AbortOnDropHandle<Made>>) -> Made {
     let Some(made) = attempt else { return std::future::pending().await };
     let ended = made.await;
     *attempt = None;
-    // One that panicked told nothing.
-    ended.unwrap_or((Moment::ZERO, None))
+    ended.unwrap_or_else(|error| (Moment::ZERO, Err(error.to_string())))
 }
 
-async fn make(
-    store: Arc<dyn Store>,
-    claim: Claim,
-    session: SharedSession,
-) -> (Moment, Option<Holding>) {
+async fn make(store: Arc<dyn Store>, claim: Claim, session: SharedSession) -> Made {
     let asked_at = clock::now();
     let limit = (claim.ttl / 4).min(ATTEMPT_MAX);
     let mut session = session.lock().await;
-    let holding = match tokio::time::timeout(limit, store.hold(&claim, &mut session)).await {
-        Ok(Ok(holding)) => Some(holding),
-        Ok(Err(error)) => {
-            tracing::error!("Leader Election: {error}");
-            None
-        }
-        Err(_) => {
-            tracing::error!("Leader Election: the store does not answer");
-            None
-        }
+    let made = match tokio::time::timeout(limit, store.hold(&claim, &mut session)).await {
+        Ok(made) => made.map_err(|error| error.to_string()),
+        Err(_) => Err("the store does not answer".to_owned()),
     };
-    (asked_at, holding)
+    (asked_at, made)
 }
 
 async fn sleep_until(moment: Option<Moment>) {
@@ -109,15 +105,14 @@ async fn sleep_until(moment: Option<Moment>) {
 }
 
 /// Tells who has the lock, for ever.
-async fn watch(store: Arc<dyn Store>, key: String, tell: mpsc::UnboundedSender<Option<String>>) {
+async fn follow(store: Arc<dyn Store>, key: String, tell: watch::Sender<Option<String>>) {
     let mut said = String::new();
     loop {
         let mut answered = false;
         let error = store
             .follow_holder(&key, &mut |holder| {
                 answered = true;
-                // Whoever listened has ended.
-                let _ = tell.send(holder);
+                tell.send_replace(holder);
             })
             .await;
         let error = error.to_string();

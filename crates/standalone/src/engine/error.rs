@@ -20,6 +20,14 @@ pub(crate) enum EngineError {
         /// What the system says.
         problem: String,
     },
+    /// The connection was made, and broke: it may have done what it was asked, and the client may be at fault.
+    #[error("error during connect: the connection to tcp://{addr} broke: {problem}")]
+    Broken {
+        /// `host:port`
+        addr: String,
+        /// What the system says.
+        problem: String,
+    },
     /// It does not answer in time.
     #[error("the docker engine at {addr} does not answer")]
     Silent {
@@ -64,9 +72,14 @@ pub(crate) enum EngineError {
 }
 
 impl EngineError {
-    /// Whether the engine itself may be lost, rather than the request be at fault.
-    pub(crate) fn is_connection(&self) -> bool {
+    /// Whether the engine itself is lost, rather than the request be at fault.
+    pub(crate) fn is_loss(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Silent { .. })
+    }
+
+    /// Whether another engine may do what this one could not.
+    pub(crate) fn is_connection(&self) -> bool {
+        self.is_loss() || matches!(self, Self::Broken { .. })
     }
 
     /// Whether what was asked for is not there.

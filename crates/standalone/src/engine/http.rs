@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use super::EngineError;
 use super::connect::{Connections, Sender};
-use super::error::message;
+use super::error::{causes, message};
 use crate::leadership::Leadership;
 
 /// No answer of an engine that is read whole may be larger: ten thousand containers take half of it.
@@ -160,7 +160,11 @@ impl Target {
             Some(kept) => kept,
             None => {
                 let mut sender = self.connections.make().await?;
-                let response = self.send_on(&mut sender, request()).await?;
+                // Here nobody but the engine can be at fault.
+                let response = self.send_on(&mut sender, request()).await.map_err(|error| {
+                    let problem = error.to_string();
+                    EngineError::Unreachable { addr: self.addr().to_owned(), problem }
+                })?;
                 (sender, response)
             }
         };
@@ -237,7 +241,10 @@ impl Target {
         let host = HeaderValue::from_str(self.addr()).map_err(|error| self.nonsense(error))?;
         request.headers_mut().insert(header::HOST, host);
         let sent = sender.send_request(request).await;
-        sent.map_err(|error| self.connections.unreachable(&error))
+        sent.map_err(|error| EngineError::Broken {
+            addr: self.addr().to_owned(),
+            problem: causes(&error),
+        })
     }
 
     async fn until_lost<T>(

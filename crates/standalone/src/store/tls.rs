@@ -36,6 +36,10 @@ pub(crate) enum TlsError {
     NoAuthority(String),
     #[error("Could not load X509 key pair: {0}")]
     KeyPair(String),
+    #[error(
+        "CONSUL_HTTP_SSL_VERIFY=false is refused: name Consul's authority by --discovery-opt kv.cacertfile=FILE instead"
+    )]
+    Unverified,
 }
 
 /// How to speak TLS with a store.

@@ -219,6 +219,14 @@ fn command_lines_are_the_originals() {
         ("manage -f x a:1", "filter not supported"),
         ("manage --x a:1", "flag provided but not defined: -x"),
         ("manage --tls a:1", "--tlscert and --tlskey must be provided when using --tls"),
+        (
+            "manage --tls --tlscert /x --tlskey /y a:1",
+            "Couldn't load X509 key pair (/x, /y): /x: No such file",
+        ),
+        (
+            "manage --tlsverify --tlscert /x --tlskey /y a:1",
+            "--tlscacert must be provided when using --tlsverify",
+        ),
         ("manage --tlscert x a:1", "require the use of either --tls or --tlsverify"),
         ("manage --engine-failure-retry 0 a:1", "invalid failure retry count"),
         ("manage --engine-refresh-retry 5 a:1", "--engine-refresh-retry is deprecated."),

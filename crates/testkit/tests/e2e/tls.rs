@@ -55,8 +55,9 @@ fn docker(user: &Host, folder: &Path, certificate: &str, arguments: &[&str]) -> 
     Output::of(command.args(arguments))
 }
 
-/// Two CAs; the first one signs the server's and the client's certificate, the second one a stranger's.
-fn make_certificates(folder: &Path) {
+/// Two CAs; the first one signs the server's (of a lab's first three hosts) and the client's certificate, the second one
+/// a stranger's.
+pub(crate) fn make_certificates(folder: &Path) {
     let openssl = |arguments: &str| {
         let mut command = Command::new("openssl");
         Output::of(command.current_dir(folder).args(arguments.split(' '))).ok();
@@ -67,7 +68,8 @@ fn make_certificates(folder: &Path) {
             "req -x509 {key} -keyout {ca}-key.pem -out {ca}.pem -days 2 -subj /CN={ca}"
         ));
     }
-    let extensions = "subjectAltName=IP:10.77.0.1\nextendedKeyUsage=serverAuth,clientAuth\n";
+    let hosts = "IP:10.77.0.1,IP:10.77.0.2,IP:10.77.0.3";
+    let extensions = format!("subjectAltName={hosts}\nextendedKeyUsage=serverAuth,clientAuth\n");
     std::fs::write(folder.join("extensions"), extensions).expect("write the extensions");
     for (name, ca) in [("server", "ca"), ("client", "ca"), ("stranger", "other")] {
         openssl(&format!("req -new {key} -keyout {name}-key.pem -out {name}.csr -subj /CN={name}"));

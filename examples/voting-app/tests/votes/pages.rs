@@ -1,6 +1,7 @@
 //! The pages, as a browser asks for them, and what they say when something is away.
 
 use std::io::{BufRead, BufReader};
+use std::time::Instant;
 
 use swarm_testkit::wait_until;
 
@@ -83,6 +84,9 @@ fn await_results(stack: &Stack, (cats, dogs): (u64, u64)) {
 fn await_event(stack: &Stack, expect: &str) {
     let stream = BufReader::new(open(stack.results(), "GET /events", ""));
     let expect = format!("data: {expect}");
-    let found = stream.lines().map(|line| line.expect("events go on")).any(|line| line == expect);
-    assert!(found, "the events ended");
+    // The stream itself never ends, and never falls silent.
+    let deadline = Instant::now() + PATIENCE;
+    let mut lines = stream.lines().map(|line| line.expect("events go on"));
+    let found = lines.by_ref().take_while(|_| Instant::now() < deadline).any(|line| line == expect);
+    assert!(found, "waited in vain for {expect}");
 }

@@ -1,6 +1,6 @@
 //! The whole application on this machine: two front ends with a Redis each, a worker, Postgres and the results page.
 //!
-//! Each part has a loopback address of its own, so ports are those of the real thing and nothing collides.
+//! Each part has a loopback address of its own, so nothing collides.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -81,12 +81,12 @@ impl Stack {
 
     /// Where a front end serves.
     pub(crate) fn front_end(&self, number: u8) -> SocketAddr {
-        self.address(2 + number, 80)
+        self.address(2 + number, 8080)
     }
 
     /// Where the results page serves.
     pub(crate) fn results(&self) -> SocketAddr {
-        self.address(8, 80)
+        self.address(8, 8080)
     }
 
     /// Kills a part, as if its plug were pulled.
