@@ -144,24 +144,27 @@ impl Cluster {
     }
 
     fn ranked(&self, state: &State, request: &Request) -> Result<Vec<Arc<Engine>>, PlacementError> {
-        let mut engines = BTreeMap::new();
+        let mut engines = Vec::new();
         let mut nodes = Vec::new();
         for watched in state.engines.values() {
-            if let Some(mut node) = watched.engine.node() {
+            if let Some(view) = watched.engine.view() {
+                let mut node = view.node.clone();
                 add_pending(state, watched.engine.addr(), &mut node);
-                engines.insert(node.id.clone(), watched.engine.clone());
+                engines.push(&watched.engine);
                 nodes.push(node);
             }
         }
         let ranked = self.scheduler.select(&nodes, request)?;
-        Ok(ranked.into_iter().filter_map(|node| engines.get(&node.id).cloned()).collect())
+        let by_id: BTreeMap<&str, &Arc<Engine>> =
+            nodes.iter().map(|node| node.id.as_str()).zip(engines).collect();
+        let engine = |node: &Node| by_id.get(node.id.as_str()).map(|engine| Arc::clone(engine));
+        Ok(ranked.into_iter().filter_map(engine).collect())
     }
 
     fn is_taken(&self, state: &State, name: &str) -> bool {
         let slashed = format!("/{name}");
         let is_there = |watched: &Watched| {
-            let picture = watched.engine.picture();
-            picture.containers.values().any(|record| record.container.names.contains(&slashed))
+            watched.engine.view().is_some_and(|view| view.names.contains(&slashed))
         };
         state.pending.values().any(|pending| pending.name == name)
             || state.engines.values().any(is_there)
@@ -174,8 +177,9 @@ impl Cluster {
 }
 
 /// Counts the containers that are being made on an engine.
-fn add_pending(state: &State, addr: &str, node: &mut Node) {
+fn add_pending(state: &State, addr: &str, node: &mut Arc<Node>) {
     for pending in state.pending.values().filter(|pending| pending.addr == addr) {
+        let node = Arc::make_mut(node);
         node.used_memory += pending.container.memory;
         node.used_cpus += pending.container.cpus;
         node.containers.push(pending.container.clone());

@@ -14,7 +14,7 @@ mod record;
 mod specs;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -72,6 +72,16 @@ pub(crate) struct Picture {
     /// What went wrong last; empty where nothing did since.
     pub(crate) error: String,
     pub(crate) updated_at: SystemTime,
+    /// How the scheduler sees all this, until it changes.
+    view: Option<Arc<View>>,
+}
+
+/// An engine as the scheduler sees it, kept because all engines are looked at for each container.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) node: Arc<Node>,
+    /// The names of its containers, each with its slash.
+    pub(crate) names: HashSet<String>,
 }
 
 /// The containers of one engine may take so much, as it writes them.
@@ -90,6 +100,7 @@ impl Picture {
             failures: 0,
             error: String::new(),
             updated_at: SystemTime::now(),
+            view: None,
         }
     }
 
@@ -203,7 +214,10 @@ impl Engine {
 
     /// `ID|host:port`; empty while it is not known.
     pub(crate) fn id(&self) -> String {
-        let picture = self.lock();
+        self.id_in(&self.lock())
+    }
+
+    fn id_in(&self, picture: &Picture) -> String {
         match picture.health {
             Health::Pending => String::new(),
             _ => format!("{}|{}", picture.specs.id, self.addr()),
@@ -226,26 +240,36 @@ impl Engine {
     }
 
     /// How the scheduler sees it; none where it was never reached.
-    pub(crate) fn node(&self) -> Option<Node> {
-        let picture = self.picture();
+    pub(crate) fn view(&self) -> Option<Arc<View>> {
+        let mut picture = self.lock();
         if picture.health == Health::Pending {
             return None;
         }
+        if picture.view.is_none() {
+            picture.view = Some(Arc::new(self.look(&picture)));
+        }
+        picture.view.clone()
+    }
+
+    fn look(&self, picture: &Picture) -> View {
+        let names = picture.containers.values().flat_map(|record| record.container.names.clone());
+        let names = names.collect();
         let containers: Vec<_> =
             picture.containers.values().map(|record| record.container.clone()).collect();
         let (used_memory, used_cpus) = picture.used();
-        Some(Node {
-            id: self.id(),
+        let node = Node {
+            id: self.id_in(picture),
             name: picture.specs.name.clone(),
             labels: picture.specs.labels.clone(),
             total_memory: self.with_overcommit(picture.specs.memory),
             total_cpus: self.with_overcommit(picture.specs.cpus),
             used_memory,
             used_cpus,
-            health: self.score(&picture),
+            health: self.score(picture),
             containers,
             images: picture.images.iter().map(|record| record.image.clone()).collect(),
-        })
+        };
+        View { node: Arc::new(node), names }
     }
 
     /// How much is given away of what there is.
@@ -267,6 +291,7 @@ impl Engine {
         match result {
             Err(EngineError::Broken { .. } | EngineError::NotPrimary) => {}
             Err(error) if error.is_loss() => {
+                picture.view = None;
                 picture.failures = picture.failures.saturating_add(1);
                 picture.error = error.to_string();
                 picture.updated_at = SystemTime::now();
@@ -285,6 +310,9 @@ impl Engine {
             }
             _ => {
                 let failures = std::mem::take(&mut picture.failures);
+                if failures > 0 || picture.health == Health::Unhealthy {
+                    picture.view = None;
+                }
                 picture.error.clear();
                 if picture.health == Health::Unhealthy {
                     picture.health = Health::Healthy;
@@ -299,7 +327,9 @@ impl Engine {
     }
 
     pub(crate) fn change(&self, change: impl FnOnce(&mut Picture)) {
-        change(&mut self.lock());
+        let mut picture = self.lock();
+        picture.view = None;
+        change(&mut picture);
     }
 
     // A panic while it is held leaves a picture that the next events mend.

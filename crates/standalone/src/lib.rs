@@ -23,6 +23,7 @@ mod engine;
 mod hostile;
 mod leadership;
 pub mod log;
+mod open_files;
 mod scheduler;
 mod store;
 mod text;

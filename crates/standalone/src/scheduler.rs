@@ -9,6 +9,8 @@ mod node;
 mod request;
 mod strategy;
 
+use std::borrow::Borrow;
+
 use thiserror::Error;
 
 pub(crate) use filter::Filter;
@@ -49,7 +51,7 @@ impl Scheduler {
     /// [`PlacementError`], where there is none.
     pub(crate) fn select<'n>(
         &self,
-        nodes: &'n [Node],
+        nodes: &'n [impl Borrow<Node>],
         request: &Request,
     ) -> Result<Vec<&'n Node>, PlacementError> {
         if nodes.is_empty() {
@@ -61,11 +63,11 @@ impl Scheduler {
 
     fn pass<'n>(
         &self,
-        nodes: &'n [Node],
+        nodes: &'n [impl Borrow<Node>],
         request: &Request,
         softness: Softness,
     ) -> Result<Vec<&'n Node>, PlacementError> {
-        let mut left: Vec<&Node> = nodes.iter().collect();
+        let mut left: Vec<&Node> = nodes.iter().map(Borrow::borrow).collect();
         for (index, filter) in self.filters.iter().enumerate() {
             let is_kept = filter.judge(request, softness);
             match is_kept {

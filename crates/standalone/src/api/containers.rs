@@ -10,7 +10,7 @@ use swarm_engine::human_duration;
 
 use super::forward::{forward, path_encoded};
 use super::query::{Filters, Query, with_value};
-use super::reply::{Failure, Reply, empty, json as json_reply, json_with};
+use super::reply::{Failure, Reply, empty, json as json_reply, json_list, json_with};
 use super::{Manager, body_json};
 use crate::cluster::{Creation, Found};
 use crate::engine::{
@@ -77,7 +77,7 @@ pub(super) async fn list(manager: &Manager, query: &Query) -> Reply {
         found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     }
     let now = SystemTime::now();
-    json_reply(&found.iter().map(|found| entry(found, now)).collect::<Vec<_>>())
+    json_list(found.iter().map(|found| entry(found, now)))
 }
 
 /// Looks at engines first, where the manager was told to for such filters.

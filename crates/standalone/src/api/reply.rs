@@ -74,6 +74,20 @@ pub(crate) fn json(value: &impl Serialize) -> Reply {
     json_with(StatusCode::OK, value)
 }
 
+/// A list as JSON, each entry written before the next one is made: tens of thousands at once would take much memory.
+pub(crate) fn json_list(entries: impl Iterator<Item = impl Serialize>) -> Reply {
+    let mut text = vec![b'['];
+    for (number, entry) in entries.enumerate() {
+        if number > 0 {
+            text.push(b',');
+        }
+        serde_json::to_writer(&mut text, &entry)
+            .map_err(|error| Failure::internal(error.to_string()))?;
+    }
+    text.push(b']');
+    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
+}
+
 /// JSON with a status.
 pub(crate) fn json_with(status: StatusCode, value: &impl Serialize) -> Reply {
     let text =

@@ -121,6 +121,7 @@ fn run(call: &Call) -> Result<(), Stop> {
 }
 
 async fn manage(plan: Plan) -> Result<(), String> {
+    crate::open_files::raise_limit();
     let manager = Arc::new(plan.manager);
     let store = match &plan.source {
         Source::Store(url) => Some(super::open_store(url)?),
