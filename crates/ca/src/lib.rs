@@ -10,6 +10,7 @@
 //!
 //! Deliberately not here: the CA service itself, which writes the store (swarm-manager, `node_ca`).
 
+mod any_certificate;
 mod authorize;
 mod chain;
 mod cipher;
@@ -35,6 +36,7 @@ mod tls;
 mod token;
 mod unlock_key;
 
+pub use any_certificate::AnyCertificate;
 pub use authorize::{Authorizer, ForwardedCaller, rpc_error_text};
 pub use chain::{NodeCertificate, certificate_expiry};
 pub use cipher::{Cipher, SEALED_FORM, SecretKey};

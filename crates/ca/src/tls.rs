@@ -4,21 +4,16 @@
 
 use std::sync::{Arc, LazyLock};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{
-    ClientConfig, ConfigBuilder, DigitallySignedStruct, ServerConfig, SignatureScheme,
-    WantsVerifier,
-};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ConfigBuilder, ServerConfig, WantsVerifier};
+use rustls_pki_types::PrivateKeyDer;
 
 use crate::grace::Graceful;
-use crate::{CaError, NodeCertificate, RootCa};
+use crate::{AnyCertificate, CaError, NodeCertificate, RootCa};
 
 static PROVIDER: LazyLock<Arc<CryptoProvider>> =
     LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
@@ -98,10 +93,9 @@ pub(crate) fn joining_client(root: &RootCa) -> Result<ClientConfig, CaError> {
 /// The client side of the very first contact: takes any certificate. Good for fetching the root, which is then
 /// compared with the token's digest, and for nothing else; no secret may be sent over it.
 pub(crate) fn unverified_client() -> Result<ClientConfig, CaError> {
-    let algorithms = PROVIDER.signature_verification_algorithms;
     let config = client_builder()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate { algorithms }))
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate::new(&PROVIDER)))
         .with_no_client_auth();
     Ok(finish(config))
 }
@@ -116,45 +110,4 @@ fn finish(mut config: ClientConfig) -> ClientConfig {
     config.alpn_protocols = alpn();
     config.resumption = Resumption::disabled();
     config
-}
-
-/// Accepts whoever answers, as long as it has the key of the certificate that it shows.
-#[derive(Debug)]
-struct AnyCertificate {
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
 }

@@ -9,6 +9,7 @@ mod backup;
 mod client;
 mod daemon;
 mod demo;
+mod memory;
 mod output;
 
 use std::process::ExitCode;
@@ -45,6 +46,10 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     if arguments.get(1).is_some_and(|command| command == "shim") {
         return exit_code(swarm_engine::shim::main(&arguments[2..]));
+    }
+    // Options may come first.
+    if arguments.iter().any(|word| ["manage", "m", "interlock"].contains(&word.as_str())) {
+        memory::keep_trimmed();
     }
     let of_standalone = swarm_interlock::run(&arguments[1..]);
     if let Some(code) = of_standalone.or_else(|| swarm_standalone::run(&arguments[1..])) {

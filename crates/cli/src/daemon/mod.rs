@@ -4,7 +4,6 @@ mod cluster;
 mod config_file;
 mod flags;
 mod listen;
-mod memory;
 mod metrics;
 mod pidfile;
 mod root_lock;
@@ -121,7 +120,7 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
     }
     let cluster = Arc::new(cluster::NodeCluster(node.clone()));
     let state = ApiState::new(cluster, engine, DaemonInfo::default());
-    tasks.spawn(memory::keep_trimmed());
+    crate::memory::keep_trimmed();
     info!(version = env!("CARGO_PKG_VERSION"), "daemon has completed initialization");
     Server::serve(listeners, state, async {
         tokio::select! {

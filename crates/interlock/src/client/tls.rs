@@ -3,13 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
-};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::{self, PemObject as _};
-use rustls_pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName};
+use swarm_ca::AnyCertificate;
 use thiserror::Error;
 
 /// What the command line says of certificates.
@@ -43,7 +41,7 @@ impl Certificates {
             (None, true) => builder.with_root_certificates(RootCertStore::empty()),
             (_, false) => builder
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Anybody::new(&provider))),
+                .with_custom_certificate_verifier(Arc::new(AnyCertificate::new(&provider))),
         };
         let Some((cert_path, key_path)) = &self.pair else {
             return Ok(builder.with_no_client_auth());
@@ -80,51 +78,4 @@ fn chain(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>
 
 fn unreadable(what: &'static str, path: &Path, problem: &dyn ToString) -> TlsError {
     TlsError::File { what, path: path.to_owned(), problem: problem.to_string() }
-}
-
-/// Takes whoever answers (`--swarm-allow-insecure`), as long as it has the key of the certificate that it shows.
-#[derive(Debug)]
-struct Anybody {
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl Anybody {
-    fn new(provider: &CryptoProvider) -> Self {
-        Self { algorithms: provider.signature_verification_algorithms }
-    }
-}
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
 }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use http::Request;
@@ -18,10 +19,12 @@ use tokio::task::JoinSet;
 use crate::api::Manager;
 
 /// After this an accept error, such as too many open files, is tried again.
-const ACCEPT_RETRY: std::time::Duration = std::time::Duration::from_millis(100);
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// A client has so long to show who it is.
-const GREETING_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection without a request, or whose request has no end of its head, is closed after so long: as in Docker.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,6 +159,7 @@ async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, mana
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
         .await;

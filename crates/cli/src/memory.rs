@@ -7,23 +7,30 @@
 use std::fs;
 use std::time::Duration;
 
-/// How often the daemon looks at its size.
+/// How often a process looks at its size.
 const PERIOD: Duration = Duration::from_secs(20);
 /// Growth since the last time that makes trimming worth while.
 const GROWTH_KB_MIN: u64 = 32 << 10;
 
-/// Looks after the daemon's size for ever.
-pub(super) async fn keep_trimmed() {
+/// Looks after the process's size for as long as it lives, on a thread of its own: the walk through a large heap must not
+/// hold up those of a runtime.
+pub(crate) fn keep_trimmed() {
+    let watching = std::thread::Builder::new().name("trim".to_owned()).spawn(watch);
+    if let Err(error) = watching {
+        tracing::warn!(%error, "memory that is free stays with the process");
+    }
+}
+
+fn watch() {
     let mut least = resident_anonymous_kb().unwrap_or_default();
     loop {
-        tokio::time::sleep(PERIOD).await;
+        std::thread::sleep(PERIOD);
         let Some(size) = resident_anonymous_kb() else { return };
         if size < least.saturating_add(GROWTH_KB_MIN) {
             least = least.min(size);
             continue;
         }
-        // The walk through a large heap must not hold up the runtime's threads; a panic inside is none of ours.
-        let _ = tokio::task::spawn_blocking(trim).await;
+        trim();
         least = resident_anonymous_kb().unwrap_or(size);
         tracing::debug!(before_kb = size, after_kb = least, "trimmed the heap");
     }
