@@ -75,6 +75,8 @@ pub struct ReadLogs {
     pub stderr: bool,
     /// Wait for more.
     pub follow: bool,
+    /// With `follow`: wait for a container that has not started, and miss nothing of its run.
+    pub await_run: bool,
     /// Only the last lines; all if absent.
     pub tail: Option<usize>,
     /// Only from this time, in nanoseconds since 1970.

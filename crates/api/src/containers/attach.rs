@@ -1,12 +1,11 @@
 //! `docker run` in the foreground: a container's output from now on, over the client's connection.
 //!
-//! The client attaches before it starts the container, so the stream waits for the start. Standard input is not here:
+//! The client attaches before it starts the container, so the stream waits for the start; the log is held open from then
+//! on, since a container that removes itself (`--rm`) may be gone the moment after. Standard input is not here:
 //! the engine has no way in.
 
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use bollard_stubs::models::EventMessage;
-use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use http::{HeaderValue, StatusCode, header};
 use hyper_util::rt::TokioIo;
@@ -32,7 +31,6 @@ pub(super) async fn attach(
             "attaching standard input is not supported by this daemon",
         ));
     }
-    let events = state.engine.events(None, None);
     let container = state.engine.inspect_container(&id, false).await?;
     let id = container.id.unwrap_or(id);
     let running = container.state.and_then(|state| state.running).unwrap_or_default();
@@ -44,11 +42,14 @@ pub(super) async fn attach(
         stdout: params.flag("stdout"),
         stderr: params.flag("stderr"),
         follow: params.flag("stream"),
+        await_run: !running,
         since: (!params.flag("logs")).then(now_nanos),
         ..Default::default()
     };
-    let wait_for_start = options.follow && !running;
-    let lines = output(state, id, options, wait_for_start.then_some(events));
+    let lines = match state.engine.container_logs(&id, options).await {
+        Ok(lines) => lines,
+        Err(error) => futures::stream::iter([Err(error)]).boxed(),
+    };
     let upgrades = request.headers().get(header::UPGRADE).is_some_and(|value| value == "tcp");
     if !upgrades {
         return Ok(respond(lines, layout, version));
@@ -65,42 +66,6 @@ pub(super) async fn attach(
 fn now_nanos() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// The lines, after the start if there are events to wait on.
-fn output(
-    state: ApiState,
-    id: String,
-    options: ReadLogs,
-    events: Option<BoxStream<'static, EventMessage>>,
-) -> impl Stream<Item = Result<LogLine, ApiError>> + Send + 'static {
-    let opened = async move {
-        if let Some(events) = events
-            && !started(events, &id).await
-        {
-            return futures::stream::empty().boxed();
-        }
-        match state.engine.container_logs(&id, options).await {
-            Ok(lines) => lines,
-            Err(error) => futures::stream::iter([Err(error)]).boxed(),
-        }
-    };
-    futures::stream::once(opened).flatten()
-}
-
-/// Waits until the container starts; false once it is removed instead.
-async fn started(mut events: BoxStream<'static, EventMessage>, id: &str) -> bool {
-    while let Some(event) = events.next().await {
-        if event.actor.and_then(|actor| actor.id).as_deref() != Some(id) {
-            continue;
-        }
-        match event.action.as_deref() {
-            Some("start") => return true,
-            Some("destroy") => return false,
-            _ => {}
-        }
-    }
-    false
 }
 
 /// Writes until the output ends or the client is gone.

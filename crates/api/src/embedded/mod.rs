@@ -209,6 +209,7 @@ impl EngineBackend for EmbeddedEngine {
             stdout: options.stdout,
             stderr: options.stderr,
             follow: options.follow,
+            await_run: options.await_run,
             tail: options.tail,
             since_nanos: options.since,
             until_nanos: options.until,

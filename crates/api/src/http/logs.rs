@@ -38,6 +38,7 @@ pub(crate) fn read_logs(params: &Params) -> Result<ReadLogs, ApiError> {
         stdout,
         stderr,
         follow: params.flag("follow"),
+        await_run: false,
         tail: params.get("tail").parse().ok(),
         since: time_param(params, "since")?,
         until: time_param(params, "until")?,

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +55,9 @@ pub struct LogOptions {
     pub stderr: bool,
     /// Go on until the container ends.
     pub follow: bool,
+    /// With `follow`: a container that has not started is waited for, and however soon it ends and is removed, all that
+    /// it wrote is read.
+    pub await_run: bool,
     /// Only the last so many lines of what is there.
     pub tail: Option<usize>,
     /// Only lines from this time on, in nanoseconds.
@@ -69,6 +72,7 @@ impl Default for LogOptions {
             stdout: true,
             stderr: true,
             follow: false,
+            await_run: false,
             tail: None,
             since_nanos: None,
             until_nanos: None,
@@ -155,9 +159,15 @@ impl Engine {
             let message = "configured logging driver does not support reading";
             return Err(Error::new(ErrorClass::NotImplemented, message));
         }
+        let run = match options.follow && options.await_run {
+            true => {
+                Some(NextRun::of(&container).map_err(io_error(container.log_path().display()))?)
+            }
+            false => None,
+        };
         let (sender, receiver) = mpsc::channel(ENTRIES_AHEAD_MAX);
         tokio::spawn(async move {
-            if let Err(error) = read_all(container, options, &sender).await {
+            if let Err(error) = read_all(container, options, run, &sender).await {
                 let _ = sender.send(Err(error)).await;
             }
         });
@@ -169,12 +179,36 @@ impl Engine {
 
 type Entries = mpsc::Sender<Result<LogEntry>>;
 
-async fn read_all(container: Arc<Container>, options: LogOptions, out: &Entries) -> Result<()> {
+/// The run that a container has, or that is its next.
+struct NextRun {
+    /// The log, made where the container has none yet: it can be read after it was removed.
+    log: File,
+    /// How many exits there are until then.
+    exits: u64,
+}
+
+impl NextRun {
+    fn of(container: &Container) -> io::Result<Self> {
+        let exits = container.progress.borrow().exits;
+        let mut open = File::options();
+        let log = open.read(true).append(true).create(true).mode(0o640).open(container.log_path());
+        Ok(Self { log: log?, exits })
+    }
+}
+
+async fn read_all(
+    container: Arc<Container>,
+    options: LogOptions,
+    run: Option<NextRun>,
+    out: &Entries,
+) -> Result<()> {
+    let exits = run.as_ref().map(|run| run.exits);
+    let log = run.map(|run| run.log);
     let path = container.log_path();
     let failed = io_error(path.display());
     let wanted = options.clone();
     let first = path.clone();
-    let read = tokio::task::spawn_blocking(move || read_present(first, &wanted)).await;
+    let read = tokio::task::spawn_blocking(move || read_present(first, log, &wanted)).await;
     let (entries, mut follower) = match read {
         Ok(result) => result.map_err(failed)?,
         Err(error) => return Err(Error::system("reading the log").with_source(error)),
@@ -189,7 +223,11 @@ async fn read_all(container: Arc<Container>, options: LogOptions, out: &Entries)
     }
     loop {
         // Looked at before reading, so that the last lines are read after the end was seen.
-        let ended = container.progress.subscribe().borrow().has_ended();
+        let ended = {
+            let progress = container.progress.borrow();
+            let has_run = exits.is_none_or(|exits| progress.exits > exits);
+            progress.has_ended() && (has_run || progress.removed)
+        };
         for entry in follower.poll().map_err(io_error(path.display()))? {
             if options.until_nanos.is_some_and(|until| entry.time_nanos > until) {
                 return Ok(());
@@ -221,7 +259,11 @@ impl LogOptions {
 }
 
 /// What is in the log now, oldest file first, and where to go on reading.
-fn read_present(path: PathBuf, options: &LogOptions) -> io::Result<(VecDeque<LogEntry>, Follower)> {
+fn read_present(
+    path: PathBuf,
+    log: Option<File>,
+    options: &LogOptions,
+) -> io::Result<(VecDeque<LogEntry>, Follower)> {
     let mut entries = VecDeque::new();
     let mut keep = |entry: LogEntry| {
         if options.passes(&entry) {
@@ -245,7 +287,7 @@ fn read_present(path: PathBuf, options: &LogOptions) -> io::Result<(VecDeque<Log
             parse_line(&line?).into_iter().for_each(&mut keep);
         }
     }
-    let mut follower = Follower { path, file: None, partial: Vec::new() };
+    let mut follower = Follower { path, file: log, partial: Vec::new() };
     follower.poll()?.into_iter().for_each(&mut keep);
     Ok((entries, follower))
 }
@@ -330,7 +372,7 @@ mod tests {
             .expect("write");
         std::fs::write(&path, line(3, "c") + &line(4, "d")).expect("write");
         let read = |options: &LogOptions| {
-            let (entries, _) = read_present(path.clone(), options).expect("read");
+            let (entries, _) = read_present(path.clone(), None, options).expect("read");
             let texts = entries.iter().map(|e| String::from_utf8_lossy(&e.line).trim().to_owned());
             texts.collect::<Vec<_>>().join("")
         };

@@ -111,6 +111,10 @@ fn containers_run_log_fail_and_clash_as_with_docker() {
     engine.docker(&["kill", "long"]).ok();
     assert_eq!(engine.docker(&["wait", "long"]).ok(), "137");
     engine.docker(&["rm", "one", "long"]).ok();
+    // Gone the moment after it has said so.
+    for _ in 0..10 {
+        assert_eq!(engine.docker(&["run", "--rm", IMAGE, "echo", "short"]).ok(), "short");
+    }
     assert_eq!(engine.docker(&["ps", "--all", "--quiet"]).ok(), "");
     refusals(engine);
     ports(engine);
