@@ -54,8 +54,9 @@ fn our_own_daemons_are_engines_too() {
         ("volume inspect --format {{.Driver}} node1/own".into(), "local"),
         ("volume rm node1/own".into(), "own"),
         ("network ls --filter node=node1 --format {{.Name}}".into(), "node1/bridge"),
+        // The command line asks for whole seconds, rounded down.
         (
-            "events --since 1h --until 0s --filter event=start --filter container=two".into(),
+            "events --since 1h --until=-1s --filter event=start --filter container=two".into(),
             "node.name",
         ),
         ("info --format {{.Images}}".into(), "4"),
